@@ -1,0 +1,179 @@
+"""Where arrays live and which kernels run: array modules, kernel sets, and their selection.
+
+Two independent axes. The *array module* follows from the type of the array; any module with NumPy's
+interface registers with one call. The *kernel set* is a context variable: ``auto`` uses what is
+registered for op, array module and dtype, ``off`` is the reference, ``require`` refuses to fall back
+where a set claims the op, and a set's own name uses that set alone. Nothing here knows any op.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .op import OPS
+
+
+class ArrayModule(NamedTuple):
+    """A module with NumPy's interface, and the four things NumPy's interface doesn't say."""
+
+    name: str  # the device: "cpu", "cuda"
+    m: Any
+    array_type: type
+    from_numpy: Callable[[np.ndarray], Any]
+    to_numpy: Callable[[Any], np.ndarray]
+    shares_memory: Callable[[Any, Any], bool]
+
+
+class Kernel(NamedTuple):
+    """A fast forward ``(m, *inputs, **attrs)`` and, optionally, a fast rule with the row's arguments."""
+
+    forward: Callable[..., Any]
+    vjp: Callable[..., Any] | None = None
+
+
+class device(NamedTuple):  # noqa: N801 - PyTorch's name
+    """Where a tensor's memory is: ``device("cpu")``."""
+
+    type: str
+    index: int | None = None
+
+    def __repr__(self) -> str:
+        return f"device(type={self.type!r}" + (f", index={self.index})" if self.index is not None else ")")
+
+    def __str__(self) -> str:
+        return self.type if self.index is None else f"{self.type}:{self.index}"
+
+
+MODULES: dict[str, ArrayModule] = {}
+BY_TYPE: dict[type, ArrayModule] = {}
+
+
+def register_array_module(
+    name: str,
+    m: Any,
+    array_type: type,
+    *,
+    from_numpy: Callable[[np.ndarray], Any] | None = None,
+    to_numpy: Callable[[Any], np.ndarray] | None = None,
+    shares_memory: Callable[[Any, Any], bool] | None = None,
+) -> ArrayModule:
+    """Makes arrays of ``array_type`` known as the device ``name``."""
+    made = ArrayModule(
+        name, m, array_type, from_numpy or m.asarray, to_numpy or np.asarray,
+        shares_memory or m.may_share_memory,
+    )  # fmt: skip
+    MODULES[name] = BY_TYPE[array_type] = made
+    return made
+
+
+CPU = register_array_module("cpu", np, np.ndarray)
+
+
+def module_of(array: Any) -> ArrayModule:
+    """The array module that an array belongs to."""
+    found = BY_TYPE.get(type(array))
+    if found is None:
+        for kind, module in list(BY_TYPE.items()):
+            if isinstance(array, kind):
+                return module
+        raise TypeError(
+            f"no array module is registered for {type(array).__module__}.{type(array).__name__}; "
+            f"known are {sorted(MODULES)}: convert with numpy.asarray or call "
+            f"minigrad.backend.register_array_module"
+        )
+    return found
+
+
+def module_named(name: Any) -> ArrayModule:
+    """The array module of a device: a name such as "cpu" or "cuda:0", or a device."""
+    kind = str(name).split(":")[0]
+    if kind not in MODULES:
+        raise RuntimeError(
+            f"device {str(name)!r} is not available: expected one of {sorted(MODULES)}; "
+            f"register its array module first"
+        )
+    return MODULES[kind]
+
+
+def _initial() -> str:
+    return os.environ.get("MINIGRAD_KERNELS", "auto")
+
+
+_selected: ContextVar[str | None] = ContextVar("kernels", default=None)
+KERNEL_SETS: set[str] = set()
+
+
+def register_kernel(
+    kernel_set: str,
+    op: str,
+    forward: Callable[..., Any],
+    vjp: Callable[..., Any] | None = None,
+    *,
+    module: str = "cpu",
+    dtypes: tuple[str, ...] = ("float32",),
+) -> None:
+    """Registers a kernel for an op, an array module and dtypes. Its arguments are the row's."""
+    if op not in OPS:
+        raise KeyError(f"register_kernel: {kernel_set!r} registers {op!r}, but no such row exists")
+    if kernel_set in ("auto", "off", "require"):
+        raise ValueError(f"register_kernel: {kernel_set!r} is a mode; give the set a name of its own")
+    KERNEL_SETS.add(kernel_set)
+    for d in dtypes:
+        OPS[op].kernels[kernel_set, module, np.dtype(d)] = Kernel(forward, vjp)
+
+
+def unregister_kernels(kernel_set: str) -> None:
+    """Removes a kernel set from every row."""
+    KERNEL_SETS.discard(kernel_set)
+    for row in OPS.values():
+        for key in [k for k in row.kernels if k[0] == kernel_set]:
+            del row.kernels[key]
+
+
+def current_kernels() -> str:
+    """The selection in force: auto, off, require, or a kernel set's name."""
+    return _checked(_selected.get() or _initial())
+
+
+def _checked(mode: str) -> str:
+    if mode not in ("auto", "off", "require") and mode not in KERNEL_SETS:
+        raise ValueError(
+            f"MINIGRAD_KERNELS: {mode!r} is neither auto, off, require nor a registered kernel set "
+            f"({sorted(KERNEL_SETS) or 'none is registered'})"
+        )
+    return mode
+
+
+@contextlib.contextmanager
+def kernels(mode: str) -> Iterator[None]:
+    """Selects kernels for a block: ``with minigrad.kernels("off"): …``."""
+    token = _selected.set(_checked(mode))
+    try:
+        yield
+    finally:
+        _selected.reset(token)
+
+
+def select(op: Any, module: ArrayModule, array_dtype: Any) -> Kernel | None:
+    """The kernel for an op, or None for the reference. Called only for rows that have any."""
+    mode = current_kernels()
+    if mode == "off":
+        return None
+    sets = sorted(KERNEL_SETS) if mode in ("auto", "require") else [mode]
+    for kernel_set in sets:
+        found = op.kernels.get((kernel_set, module.name, array_dtype))
+        if found is not None:
+            return found
+    if mode == "require":
+        have = sorted(f"{s}/{d}/{t}" for s, d, t in op.kernels)
+        raise RuntimeError(
+            f"{op.name}: kernels are required, but none is registered for {module.name} and "
+            f"{array_dtype}; there are {have}: use MINIGRAD_KERNELS=auto to allow the reference"
+        )
+    return None

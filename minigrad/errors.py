@@ -1,0 +1,58 @@
+"""Error texts that more than one room raises, so that each says what was expected, what came, the remedy.
+
+Error *types* are PyTorch's (RuntimeError, IndexError, TypeError, ValueError); what belongs to a single
+room is raised there. Nothing here touches arrays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+
+def describe(value: Any) -> str:
+    """Shape and dtype of a tensor or array, the repr of anything else: ``float32 (3, 4)``."""
+    if hasattr(value, "shape") and hasattr(value, "dtype"):
+        return f"{str(value.dtype).removeprefix('minigrad.')} {tuple(value.shape)}"
+    text = repr(value)
+    return f"{type(value).__name__} {text if len(text) < 60 else text[:57] + '...'}"
+
+
+def failed(name: str, inputs: Sequence[Any], cause: BaseException) -> RuntimeError:
+    """The error for an op whose forward refused its operands: broadcast failures get PyTorch's text."""
+    tensors = [x for x in inputs if hasattr(x, "shape")]
+    if len(tensors) >= 2 and (clash := broadcast_clash(*(tuple(x.shape) for x in tensors[:2]))):
+        if "broadcast" in str(cause):
+            a, b, dim = clash
+            return RuntimeError(
+                f"{name}: The size of tensor a ({a}) must match the size of tensor b ({b}) at "
+                f"non-singleton dimension {dim}; expected shapes that broadcast, got "
+                f"{', '.join(describe(x) for x in tensors)}: reshape or unsqueeze one of them"
+            )
+    got = ", ".join(describe(x) for x in inputs) or "no inputs"
+    return RuntimeError(f"{name}: cannot compute with {got}: {cause}")
+
+
+def broadcast_clash(a: tuple[int, ...], b: tuple[int, ...]) -> tuple[int, int, int] | None:
+    """Sizes and position of the first pair of dimensions, from the right, that doesn't broadcast."""
+    ndim = max(len(a), len(b))
+    for k in range(1, min(len(a), len(b)) + 1):
+        if a[-k] != b[-k] and 1 not in (a[-k], b[-k]):
+            return a[-k], b[-k], ndim - k
+    return None
+
+
+def dim_out_of_range(name: str, dim: int, ndim: int) -> IndexError:
+    """PyTorch's text for a dimension that the operand doesn't have."""
+    n = max(ndim, 1)
+    return IndexError(
+        f"{name}: Dimension out of range (expected to be in range of [{-n}, {n - 1}], but got {dim})"
+    )
+
+
+def no_complex(name: str) -> TypeError:
+    """The one sentence that refuses complex numbers."""
+    return TypeError(
+        f"{name}: complex numbers are not supported yet; keep the real and the imaginary part as two "
+        f"real tensors"
+    )

@@ -1,0 +1,287 @@
+"""Declare an op: one row with its forward, its gradient rule, its domain. Everything else derives from it.
+
+What lives here: the :class:`Op` row, the OPS table, and the checks that refuse a wrong row at import.
+What doesn't: running a row (``autograd.apply``) and the rows themselves (``ops/``).
+
+A forward reads ``(m, inputs…, *, attributes…)``. ``m`` is a namespace with NumPy's interface: an array
+module when running, Tensors when a gradient is itself differentiated, expressions when the compiler
+fuses. A gradient rule reads ``(m, g, …)`` where ``g`` is the gradient of the loss by the output and the
+other argument *names* are the save list: inputs, attributes, ``out`` (or the named outputs),
+``x_shape`` for the shape of ``x`` alone, and ``needs``, one bool per input.
+"""
+
+from __future__ import annotations
+
+import builtins
+import dis
+import inspect
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
+
+OPS: dict[str, Op] = {}
+COMPOSITES: dict[str, Composite] = {}
+PUBLIC_NAMES = {"x": "input", "y": "other"}  # rows are read by mathematicians, functions called by torch users
+
+
+class Case(NamedTuple):
+    """One way to call a row in its tests and benchmarks: operand specs, attributes."""
+
+    operands: tuple[Any, ...]
+    attrs: dict[str, Any]
+
+
+def case(*operands: Any, **attrs: Any) -> Case:
+    """A test case. An operand is a shape (floats from the row's domain), :func:`ints`, :func:`bools`, or None."""
+    return Case(operands, attrs)
+
+
+class ints(NamedTuple):  # noqa: N801 - reads as a noun in a row
+    """An integer operand: its shape, and the range ``low <= value < high``."""
+
+    shape: tuple[int, ...]
+    high: int
+    low: int = 0
+
+
+class bools(NamedTuple):  # noqa: N801
+    """A boolean operand of a shape."""
+
+    shape: tuple[int, ...]
+
+
+class floats(NamedTuple):  # noqa: N801
+    """A float operand with a domain of its own."""
+
+    shape: tuple[int, ...]
+    low: float
+    high: float
+
+
+class Namespace:
+    """Base of the namespaces other than array modules: rows called on them come to :meth:`row`."""
+
+    def row(self, op: Op, args: tuple[Any, ...], attrs: dict[str, Any]) -> Any:
+        raise NotImplementedError
+
+
+class Rule(NamedTuple):
+    """A gradient rule. ``target`` is the input it differentiates, None for all of them at once."""
+
+    function: Callable[..., Any]
+    target: int | None
+    reads: tuple[tuple[str, Any], ...]  # (kind, index or name) for each argument after m, g
+
+
+class Op:
+    """A row. ``op(m, *inputs, **attrs)`` evaluates it on a namespace, so that rows compose."""
+
+    def __init__(
+        self,
+        forward: Callable[..., Any],
+        *,
+        gradient: Any = ...,
+        elementwise: bool = False,
+        promote: str = "any",
+        constant: Sequence[str] = (),
+        domain: tuple[float, float] | Sequence[tuple[float, float]] = (-2.0, 2.0),
+        kinks: Sequence[float] = (),
+        flops: float | Callable[..., float] = 1.0,
+        view: bool = False,
+        wide: bool = False,
+        analytic: bool = True,
+        outputs: Sequence[str] = ("out",),
+        mutates: Sequence[str] = (),
+        cases: Iterable[Case] = (),
+        numpy: str | None = None,
+        method: bool = True,
+        public: bool = True,
+        spread: str | None = None,
+        random: bool = False,
+    ) -> None:
+        self.name = forward.__name__.rstrip("_") if not mutates else forward.__name__
+        self.forward, self.doc = forward, inspect.getdoc(forward) or ""
+        self.elementwise, self.promote, self.view, self.wide = elementwise, promote, view, wide
+        self.domain, self.kinks, self.flops, self.analytic = domain, tuple(kinks), flops, analytic
+        self.outputs, self.mutates, self.cases = tuple(outputs), tuple(mutates), tuple(cases)
+        self.numpy, self.method, self.public = numpy or self.name, method, public
+        self.spread, self.random = spread, random
+        self.constant = tuple(constant)  # inputs without a gradient: indices, masks
+        self.gradient = gradient  # None: declared not differentiable; ...: a rule must follow
+        self.rules: list[Rule] = []
+        self.kernels: dict[tuple[str, str, Any], Any] = {}  # (set, array module, dtype) -> backend.Kernel
+        parameters = list(inspect.signature(forward).parameters.values())
+        if not parameters or parameters[0].name != "m":
+            raise self._refuse("its forward must take the namespace m first")
+        positional = [p for p in parameters[1:] if p.kind is not p.KEYWORD_ONLY]
+        self.variadic = any(p.kind is p.VAR_POSITIONAL for p in positional)
+        self.inputs = tuple(p.name for p in positional)
+        self.optional = tuple(p.name for p in positional if p.default is not p.empty)
+        self.attrs = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+        if not self.doc:
+            raise self._refuse("it has no docstring: give its formula in one line")
+        if unknown := set(self.mutates) - set(self.inputs):
+            raise self._refuse(f"it mutates {sorted(unknown)}, which are not among {self.inputs}")
+        if self.name in OPS:
+            raise self._refuse("a row of that name exists already; choose another name")
+        OPS[self.name] = self
+
+    def __repr__(self) -> str:
+        return f"<op {self.name}({', '.join((*self.inputs, *self.attrs))})>"
+
+    def _refuse(self, why: str) -> TypeError:
+        return TypeError(f"op {self.name} in {self.forward.__module__}: {why}")
+
+    @property
+    def differentiable(self) -> bool:
+        return self.gradient is not None
+
+    def vjp(self, function: Any) -> Any:
+        """Declares the rule: ``@row.vjp`` for all inputs at once (or the only one), ``@row.vjp("x")`` for x."""
+        if isinstance(function, str):
+            if function not in self.inputs:
+                raise self._refuse(f"a rule for {function!r}, but its inputs are {self.inputs}")
+            return lambda f: self._add_rule(f, self.inputs.index(function))
+        single = len(self.inputs) - len(self.constant) == 1 and not self.variadic
+        first = next((i for i, n in enumerate(self.inputs) if n not in self.constant), 0)
+        return self._add_rule(function, first if single else None)
+
+    def _add_rule(self, function: Callable[..., Any], target: int | None) -> Callable[..., Any]:
+        names = list(inspect.signature(function).parameters)
+        if names[:2] != ["m", "g"]:
+            raise self._refuse(f"a rule must take (m, g, …), this one takes {tuple(names)}")
+        reads = []
+        for name in names[2:]:
+            if name == "needs":
+                reads.append(("needs", None))
+            elif name in self.outputs:
+                reads.append(("output", self.outputs.index(name)))
+            elif name in self.inputs:
+                kind = "inputs" if self.variadic else "input"
+                reads.append((kind, self.inputs.index(name)))
+            elif name.endswith("_shape") and name[:-6] in self.inputs:
+                kind = "shapes" if self.variadic else "shape"
+                reads.append((kind, self.inputs.index(name[:-6])))
+            elif name in self.attrs:
+                reads.append(("attr", name))
+            else:
+                can = [*self.inputs, *(f"{i}_shape" for i in self.inputs), *self.attrs, *self.outputs]
+                raise self._refuse(
+                    f"its gradient rule reads {name!r}, which it isn't given; it can read {can} and needs"
+                )
+        if any(r.target == target or r.target is None for r in self.rules):
+            raise self._refuse("two gradient rules for the same input")
+        if self.gradient is None:
+            raise self._refuse("it is declared not differentiable, but has a gradient rule")
+        self.rules.append(Rule(function, target, tuple(reads)))
+        return function
+
+    def check(self) -> None:
+        """Refuses a row whose gradient is missing, or whose functions read names that don't exist."""
+        if self.differentiable:
+            covered = {r.target for r in self.rules}
+            missing = [
+                n
+                for i, n in enumerate(self.inputs)
+                if not {i, None} & covered and n not in self.constant
+            ]
+            if missing:
+                raise self._refuse(
+                    f"no gradient rule for {missing}; write @{self.name}.vjp, or declare gradient=None"
+                )
+        for function in (self.forward, *(r.function for r in self.rules)):
+            known = function.__globals__
+            for step in dis.get_instructions(function):
+                name = step.argval
+                if step.opname == "LOAD_GLOBAL" and name not in known and not hasattr(builtins, name):
+                    raise self._refuse(
+                        f"{function.__name__} (line {function.__code__.co_firstlineno}) reads "
+                        f"{name!r}, which is neither an argument nor defined in its module"
+                    )
+
+    def __call__(self, m: Any, *args: Any, **attrs: Any) -> Any:
+        if isinstance(m, Namespace):
+            return m.row(self, args, attrs)
+        return self.forward(m, *args, **attrs)
+
+    def bind(self, args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
+        """Splits a call in PyTorch's argument order into inputs and attributes."""
+        if self.variadic:
+            tensors = args[0] if args and isinstance(args[0], (tuple, list)) else kwargs.pop("tensors", args)
+            given, rest = list(tensors), list(args[1:]) if tensors is not args else []
+        else:
+            n = len(self.inputs)
+            given, rest = list(args[:n]), list(args[n:])
+            for name in self.inputs[len(given) :]:
+                public = PUBLIC_NAMES.get(name, name)
+                if public in kwargs:
+                    given.append(kwargs.pop(public))
+                elif name in kwargs:
+                    given.append(kwargs.pop(name))
+                elif name in self.optional:
+                    given.append(None)
+                else:
+                    raise TypeError(f"{self.name}() missing required argument {public!r}: {self.usage()}")
+        attrs = dict(self.attrs)
+        if len(rest) > len(attrs):
+            raise TypeError(
+                f"{self.name}() takes {len(self.inputs) + len(attrs)} arguments, got "
+                f"{len(args)}: {self.usage()}"
+            )
+        if rest:
+            attrs.update(zip(attrs, rest, strict=False))
+        for name, value in kwargs.items():
+            if name in ("axis", "keepdims"):  # NumPy's spelling, which PyTorch takes too
+                name = "dim" if name == "axis" else "keepdim"
+            if name not in attrs:
+                raise TypeError(f"{self.name}() got an unexpected argument {name!r}: {self.usage()}")
+            attrs[name] = value
+        for name, value in attrs.items():
+            if value is inspect.Parameter.empty:
+                raise TypeError(f"{self.name}() missing required argument {name!r}: {self.usage()}")
+        return given, attrs
+
+    def usage(self) -> str:
+        """The call as one writes it: ``sum(input, dim=None, keepdim=False)``."""
+        words = [PUBLIC_NAMES.get(n, n) + ("=None" if n in self.optional else "") for n in self.inputs]
+        words += [k if v is inspect.Parameter.empty else f"{k}={v!r}" for k, v in self.attrs.items()]
+        return f"{self.name}({', '.join(words)})"
+
+
+def op(function: Callable[..., Any] | None = None, /, **row: Any) -> Any:
+    """Declares a row: ``@op(cases=[…])``. Keywords are :class:`Op`'s."""
+    return Op(function) if function is not None else lambda f: Op(f, **row)
+
+
+def elementwise(function: Callable[..., Any] | None = None, /, **row: Any) -> Any:
+    """Declares a row that works element by element, its operands broadcast and promoted."""
+    return op(**{"elementwise": True, "promote": "float", **row})(function) if function else op(
+        **{"elementwise": True, "promote": "float", **row}
+    )
+
+
+class Composite(NamedTuple):
+    """A public function made of others: no row and no rule of its own."""
+
+    function: Callable[..., Any]
+    method: bool
+    inplace: bool
+
+
+def composite(
+    function: Callable[..., Any] | None = None, /, *, method: bool = True, inplace: bool = False
+) -> Any:
+    """Declares a function over tensors that is made of rows: its gradient is theirs."""
+
+    def declare(f: Callable[..., Any]) -> Callable[..., Any]:
+        if f.__name__ in COMPOSITES or (f.__name__ in OPS and OPS[f.__name__].public):
+            raise TypeError(f"composite {f.__name__}: a public function of that name exists already")
+        COMPOSITES[f.__name__] = Composite(f, method, inplace)
+        return f
+
+    return declare(function) if function is not None else declare
+
+
+def check_table() -> None:
+    """Refuses the whole table at import if one row is wrong."""
+    for row in OPS.values():
+        row.check()

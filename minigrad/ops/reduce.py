@@ -1,0 +1,357 @@
+"""Rows that reduce or scan along dimensions: sums, products, extrema, softmax and its kin, sorting.
+
+``dim`` is an int, a tuple, or None for all; ``keepdim`` keeps the reduced dimensions with size 1.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..op import case, ints, op
+
+DIMS = (
+    case((3, 4)), case((3, 4), dim=0), case((2, 3, 4), dim=(0, -1)), case((3, 4), dim=1, keepdim=True),
+    case((0, 3), dim=1), case(()),
+)  # fmt: skip
+ALONG = (case((3, 4), dim=0), case((2, 3, 4), dim=-2), case((4,), dim=0))
+
+
+def axes(dim: Any, ndim: int) -> tuple[int, ...]:
+    """All reduced axes, counted from the front; None and () are all of them, as in PyTorch."""
+    if dim is None or dim == () or dim == []:
+        return tuple(range(ndim))
+    dims = tuple(dim) if isinstance(dim, (tuple, list)) else (dim,)
+    found = tuple(d + ndim if d < 0 else d for d in dims) if ndim else ()
+    if len(set(found)) != len(found):
+        raise RuntimeError(f"dim {tuple(dims)}: a dimension appears multiple times in the list of dims")
+    return found
+
+
+def kept(m: Any, g: Any, shape: tuple[int, ...], dim: Any, keepdim: bool) -> Any:
+    """Puts reduced dimensions back with size 1, so that g broadcasts against the operand."""
+    if keepdim or not shape:
+        return g
+    gone = axes(dim, len(shape))
+    return m.reshape(g, tuple(1 if i in gone else n for i, n in enumerate(shape)))
+
+
+def count(shape: tuple[int, ...], dim: Any) -> int:
+    """How many elements each result is made of."""
+    n = 1
+    for i in axes(dim, len(shape)):
+        n *= shape[i]
+    return n
+
+
+def accurate_sum(m: Any, x: Any, axis: tuple[int, ...], keepdim: bool) -> Any:
+    """A sum whose error doesn't grow with the length: halves in float32, long columns in float64.
+
+    NumPy sums pairwise along the last axis only; elsewhere it adds row after row.
+    """
+    wide = None
+    if x.dtype.kind == "f" and x.dtype.itemsize < 4 or x.dtype.kind == "V":
+        wide = m.float32
+    elif x.dtype.kind == "f" and x.dtype.itemsize == 4 and axis != (x.ndim - 1,):
+        rows = 1
+        for i in axis:
+            rows *= x.shape[i]
+        if rows >= 512:
+            wide = m.float64
+    if wide is not None:
+        return m.asarray(m.sum(x, axis=axis, keepdims=keepdim, dtype=wide)).astype(x.dtype)
+    return m.sum(x, axis=axis, keepdims=keepdim, dtype=m.int64 if x.dtype.kind in "iub" else None)
+
+
+@op(cases=DIMS, public=False)
+def sum(m, x, *, dim=None, keepdim=False):
+    """Σ x over dim. Integers and booleans sum to int64; halves accumulate in float32."""
+    return accurate_sum(m, x, axes(dim, x.ndim), keepdim)
+
+
+@sum.vjp
+def _(m, g, x_shape, dim, keepdim):
+    return m.broadcast_to(kept(m, g, x_shape, dim, keepdim), x_shape)
+
+
+@op(cases=DIMS[:4], public=False)
+def mean(m, x, *, dim=None, keepdim=False):
+    """Σ x / n over dim."""
+    if x.dtype.kind not in "fV":
+        raise RuntimeError(f"mean: could not infer output dtype. Input dtype must be a floating point dtype, "
+                           f"got {x.dtype}: convert with .float()")  # fmt: skip
+    return accurate_sum(m, x, axes(dim, x.ndim), keepdim) / x.dtype.type(count(x.shape, dim))
+
+
+@mean.vjp
+def _(m, g, x_shape, dim, keepdim):
+    return m.broadcast_to(kept(m, g / count(x_shape, dim), x_shape, dim, keepdim), x_shape)
+
+
+@op(cases=[case((3, 4)), case((3, 4), dim=0), case((3, 4), dim=1, correction=0, keepdim=True)], public=False)
+def var(m, x, *, dim=None, correction=1, keepdim=False):
+    """Σ (x - x̄)² / (n - correction) over dim, in two passes."""
+    axis, n = axes(dim, x.ndim), count(x.shape, dim)
+    wide = x.astype(m.float32) if x.dtype.itemsize < 4 else x
+    centred = wide - accurate_sum(m, wide, axis, True) / max(n, 1)
+    total = m.asarray(accurate_sum(m, m.square(centred), axis, keepdim))
+    return (total / total.dtype.type(max(n - correction, 0))).astype(x.dtype)
+
+
+@var.vjp
+def _(m, g, x, x_shape, dim, correction, keepdim):
+    n = count(x_shape, dim)
+    centred = x - mean(m, x, dim=dim, keepdim=True)
+    return kept(m, g, x_shape, dim, keepdim) * centred * (2 / max(n - correction, 1))
+
+
+@op(cases=(*DIMS[:2], case((3, 4), dim=1, keepdim=True), case(())), public=False)
+def prod(m, x, *, dim=None, keepdim=False):
+    """Π x over dim."""
+    return m.prod(x, axis=axes(dim, x.ndim), keepdims=keepdim,
+                  dtype=m.int64 if x.dtype.kind in "iub" else None)  # fmt: skip
+
+
+@prod.vjp
+def _(m, g, x, x_shape, dim, keepdim):
+    # the product of the others, by running products from both ends, so that zeros are exact
+    axis = axes(dim, len(x_shape))
+    rest = tuple(i for i in range(len(x_shape)) if i not in axis)
+    front = m.permute_dims(x, (*rest, *axis))
+    shape = (*(x_shape[i] for i in rest), count(x_shape, dim))
+    flat = m.reshape(front, shape)
+    ones = m.ones_like(flat[..., :1])
+    before = cumprod(m, m.concat([ones, flat[..., :-1]], axis=-1), dim=-1)
+    after = m.flip(cumprod(m, m.concat([ones, m.flip(flat, axis=(-1,))[..., :-1]], axis=-1), dim=-1), axis=(-1,))
+    others = m.reshape(before * after, tuple(x_shape[i] for i in (*rest, *axis)))
+    back = tuple((*rest, *axis).index(i) for i in range(len(x_shape)))
+    return kept(m, g, x_shape, dim, keepdim) * m.permute_dims(others, back)
+
+
+def _extremum(m: Any, name: str, x: Any, dim: Any, keepdim: bool) -> Any:
+    if x.size == 0 and count(x.shape, dim) == 0:
+        raise IndexError(f"{name}: Expected reduction dim to have non-zero size, got shape {x.shape} over "
+                         f"dim {dim}; an empty set has no extremum")  # fmt: skip
+    return getattr(m, name)(x, axis=axes(dim, x.ndim), keepdims=keepdim)
+
+
+def _shared(m: Any, g: Any, x: Any, out: Any, dim: Any, keepdim: bool, shape: tuple[int, ...]) -> Any:
+    mask = x == kept(m, out, shape, dim, keepdim)
+    ties = m.sum(mask * m.ones_like(x), axis=axes(dim, len(shape)), keepdims=True) if shape else 1
+    return m.where(mask, kept(m, g, shape, dim, keepdim) / ties, 0.0)
+
+
+@op(cases=DIMS[:4], analytic=False)
+def amax(m, x, *, dim=(), keepdim=False):
+    """The largest element over dim; ties share the gradient equally."""
+    return _extremum(m, "amax", x, dim, keepdim)
+
+
+@amax.vjp
+def _(m, g, x, out, x_shape, dim, keepdim):
+    return _shared(m, g, x, out, dim, keepdim, x_shape)
+
+
+@op(cases=DIMS[:4], analytic=False)
+def amin(m, x, *, dim=(), keepdim=False):
+    """The smallest element over dim; ties share the gradient equally."""
+    return _extremum(m, "amin", x, dim, keepdim)
+
+
+@amin.vjp
+def _(m, g, x, out, x_shape, dim, keepdim):
+    return _shared(m, g, x, out, dim, keepdim, x_shape)
+
+
+def _pick(m: Any, name: str, x: Any, dim: Any, keepdim: bool) -> Any:
+    if x.size == 0:
+        raise IndexError(f"{name}: Expected reduction dim to have non-zero size, got shape {x.shape}")
+    if x.dtype.kind == "b":
+        x = x.astype(m.uint8)
+    found = m.asarray(getattr(m, name)(x, axis=dim))
+    return m.expand_dims(found, dim) if keepdim and x.ndim and dim is not None else found
+
+
+@op(gradient=None, cases=[case((3, 4), dim=0), case((3, 4)), case((3, 4), dim=1, keepdim=True)])
+def argmax(m, x, *, dim=None, keepdim=False):
+    """The index of the first largest element along dim, or of the flattened tensor."""
+    return _pick(m, "argmax", x, dim if x.ndim else None, keepdim)
+
+
+@op(gradient=None, cases=[case((3, 4), dim=0), case((3, 4)), case((3, 4), dim=1, keepdim=True)])
+def argmin(m, x, *, dim=None, keepdim=False):
+    """The index of the first smallest element along dim, or of the flattened tensor."""
+    return _pick(m, "argmin", x, dim if x.ndim else None, keepdim)
+
+
+@op(outputs=("out", "indices"), cases=ALONG, public=False, analytic=False, constant=())
+def max_dim(m, x, *, dim, keepdim=False):
+    """The largest element along dim and its index; the gradient goes to that one."""
+    indices = _pick(m, "argmax", x, dim, True) if x.ndim else m.zeros((), dtype=m.int64)
+    out = m.take_along_axis(x, indices, axis=dim) if x.ndim else x
+    return (out, indices) if keepdim or not x.ndim else (m.squeeze(out, axis=dim), m.squeeze(indices, axis=dim))
+
+
+@max_dim.vjp
+def _(m, g, indices, x_shape, dim, keepdim):
+    return _placed(m, g, indices, x_shape, dim, keepdim)
+
+
+@op(outputs=("out", "indices"), cases=ALONG, public=False, analytic=False)
+def min_dim(m, x, *, dim, keepdim=False):
+    """The smallest element along dim and its index; the gradient goes to that one."""
+    indices = _pick(m, "argmin", x, dim, True) if x.ndim else m.zeros((), dtype=m.int64)
+    out = m.take_along_axis(x, indices, axis=dim) if x.ndim else x
+    return (out, indices) if keepdim or not x.ndim else (m.squeeze(out, axis=dim), m.squeeze(indices, axis=dim))
+
+
+@min_dim.vjp
+def _(m, g, indices, x_shape, dim, keepdim):
+    return _placed(m, g, indices, x_shape, dim, keepdim)
+
+
+def _placed(m: Any, g: Any, indices: Any, shape: tuple[int, ...], dim: int, keepdim: bool) -> Any:
+    from .index import unpick
+
+    if not shape:
+        return g
+    return unpick(m, kept(m, g, shape, dim, keepdim), kept(m, indices, shape, dim, keepdim), shape=shape, dim=dim)
+
+
+@op(gradient=None, cases=DIMS[:4])
+def any(m, x, *, dim=None, keepdim=False):
+    """Is any element true?"""
+    return m.any(x, axis=axes(dim, x.ndim), keepdims=keepdim)
+
+
+@op(gradient=None, cases=DIMS[:4])
+def all(m, x, *, dim=None, keepdim=False):
+    """Are all elements true?"""
+    return m.all(x, axis=axes(dim, x.ndim), keepdims=keepdim)
+
+
+@op(cases=ALONG, public=False)
+def cumsum(m, x, *, dim):
+    """yᵢ = x₁ + … + xᵢ along dim."""
+    if not x.ndim:
+        return x.astype(m.int64) if x.dtype.kind in "iub" else x
+    return m.cumsum(x, axis=dim, dtype=m.int64 if x.dtype.kind in "iub" else None)
+
+
+@cumsum.vjp
+def _(m, g, x_shape, dim):
+    return m.flip(cumsum(m, m.flip(g, axis=(dim,)), dim=dim), axis=(dim,)) if x_shape else g
+
+
+@op(cases=ALONG, public=False)
+def cumprod(m, x, *, dim):
+    """yᵢ = x₁ · … · xᵢ along dim."""
+    if not x.ndim:
+        return x.astype(m.int64) if x.dtype.kind in "iub" else x
+    return m.cumprod(x, axis=dim, dtype=m.int64 if x.dtype.kind in "iub" else None)
+
+
+@cumprod.vjp
+def _(m, g, x, x_shape, dim):
+    # ∂yⱼ/∂xᵢ = Π of the first j without the i-th, for j ≥ i: exact with zeros, n² along dim
+    if not x_shape:
+        return g
+    n = x_shape[dim]
+    parts = []
+    for i in range(n):
+        head, tail = narrow(m, x, dim, 0, i), narrow(m, x, dim, i + 1, n)
+        one = m.ones_like(narrow(m, x, dim, i, i + 1))
+        if i:
+            one = prod(m, head, dim=dim, keepdim=True)
+        running = cumprod(m, m.concat([one, tail], axis=dim), dim=dim)
+        parts.append(m.sum(narrow(m, g, dim, i, n) * running, axis=(dim,), keepdims=True))
+    return m.concat(parts, axis=dim) if parts else g
+
+
+def narrow(m: Any, x: Any, dim: int, start: int, stop: int) -> Any:
+    """x[start:stop] along dim."""
+    at = [slice(None)] * len(x.shape)
+    at[dim] = slice(start, stop)
+    return x[tuple(at)]
+
+
+@op(cases=(*ALONG, case((2, 3), dim=(0, 1)), case((3, 2), dim=1, keepdim=True)), flops=12)
+def logsumexp(m, x, *, dim, keepdim=False):
+    """ln Σ eˣ over dim, shifted by the maximum so that nothing overflows."""
+    axis = axes(dim, x.ndim)
+    top = m.max(x, axis=axis, keepdims=True)
+    top = m.where(m.isfinite(top), top, m.zeros_like(top))  # all -∞, or some ∞
+    out = m.log(m.sum(m.exp(x - top), axis=axis, keepdims=True)) + top
+    return out if keepdim else m.squeeze(out, axis=axis)
+
+
+@logsumexp.vjp
+def _(m, g, x, out, x_shape, dim, keepdim):
+    top = kept(m, out, x_shape, dim, keepdim)
+    return kept(m, g, x_shape, dim, keepdim) * m.where(m.isfinite(top), m.exp(x - top), 0.0)
+
+
+@op(cases=ALONG, public=False, flops=12)
+def softmax(m, x, *, dim):
+    """eˣ / Σ eˣ along dim, shifted by the maximum so that nothing overflows."""
+    if not x.ndim:
+        return m.ones_like(x)
+    e = m.exp(x - m.max(x, axis=dim, keepdims=True)) if x.size else x
+    return e / m.sum(e, axis=dim, keepdims=True)
+
+
+@softmax.vjp
+def _(m, g, out, x_shape, dim):
+    return out * (g - m.sum(g * out, axis=dim, keepdims=True)) if x_shape else g * 0
+
+
+@op(cases=ALONG, public=False, flops=12)
+def log_softmax(m, x, *, dim):
+    """x - ln Σ eˣ along dim, shifted by the maximum so that nothing overflows."""
+    if not x.ndim:
+        return m.zeros_like(x)
+    shifted = x - m.max(x, axis=dim, keepdims=True) if x.size else x
+    return shifted - m.log(m.sum(m.exp(shifted), axis=dim, keepdims=True))
+
+
+@log_softmax.vjp
+def _(m, g, out, x_shape, dim):
+    return g - m.exp(out) * m.sum(g, axis=dim, keepdims=True) if x_shape else g * 0
+
+
+@op(outputs=("out", "indices"), cases=ALONG, analytic=False, public=False)
+def sort(m, x, *, dim=-1, descending=False):
+    """x sorted along dim, stably, and the indices that sort it; NaN counts as the largest."""
+    if not x.ndim:
+        return x, m.zeros((), dtype=m.int64)
+    if descending:  # stable: sort the reversed, then reverse
+        indices = m.flip(x.shape[dim] - 1 - m.argsort(m.flip(x, axis=dim), axis=dim, stable=True), axis=dim)
+    else:
+        indices = m.argsort(x, axis=dim, stable=True)
+    return m.take_along_axis(x, indices, axis=dim), indices
+
+
+@sort.vjp
+def _(m, g, indices, x_shape, dim):
+    return _placed(m, g, indices, x_shape, dim, True)
+
+
+@op(outputs=("out", "indices"), cases=[case((3, 4), k=2), case((3, 4), k=2, dim=0, largest=False)],
+    analytic=False, public=False)  # fmt: skip
+def topk(m, x, *, k, dim=-1, largest=True):
+    """The k largest (or smallest) elements along dim, in order, and their indices."""
+    if not 0 <= k <= (x.shape[dim] if x.ndim else 1):
+        raise RuntimeError(f"topk: selected index k out of range: expected 0 ≤ k ≤ "
+                           f"{x.shape[dim] if x.ndim else 1} along dim {dim}, got {k}")  # fmt: skip
+    values, indices = sort(m, x, dim=dim, descending=largest)
+    return (values, indices) if not x.ndim else (narrow(m, values, dim, 0, k), narrow(m, indices, dim, 0, k))
+
+
+@topk.vjp
+def _(m, g, indices, x_shape, dim):
+    return _placed(m, g, indices, x_shape, dim, True)
+
+
+@op(gradient=None, cases=[case(ints((6,), 3))], method=False)
+def bincount(m, x, weights=None, *, minlength=0):
+    """How often each of 0, 1, 2 … occurs."""
+    return m.bincount(x, weights, minlength)

@@ -1,0 +1,218 @@
+"""Rows that rearrange without arithmetic: views, joining, flipping, padding, triangles, type casts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..op import case, op
+from .reduce import narrow
+
+
+def _sizes(name: str, old: tuple[int, ...], shape: Any) -> tuple[int, ...]:
+    """The shape asked for, with -1 worked out."""
+    new = tuple(int(n) for n in shape)
+    total = 1
+    for n in old:
+        total *= n
+    if new.count(-1) > 1:
+        raise RuntimeError(f"{name}: only one dimension can be inferred, got {list(new)}")
+    known = 1
+    for n in new:
+        known *= n if n != -1 else 1
+    if -1 in new:
+        if known == 0 or total % known:
+            raise RuntimeError(f"{name}: shape '{list(new)}' is invalid for input of size {total}")
+        new = tuple(total // known if n == -1 else n for n in new)
+    elif known != total:
+        raise RuntimeError(f"{name}: shape '{list(new)}' is invalid for input of size {total}: "
+                           f"{list(old)} has {total} elements, the new shape {known}")  # fmt: skip
+    return new
+
+
+@op(view=True, spread="shape", cases=[case((2, 3), shape=(3, 2)), case((4,), shape=(2, -1)), case((), shape=(1,))])
+def reshape(m, x, *, shape):
+    """The same elements, in order, in another shape; a view where memory allows."""
+    return m.reshape(x, _sizes("reshape", x.shape, shape))
+
+
+@reshape.vjp
+def _(m, g, x_shape):
+    return m.reshape(g, x_shape)
+
+
+@op(view=True, spread="dims", numpy="permute_dims", cases=[case((2, 3, 4), dims=(2, 0, 1)), case((), dims=())])
+def permute(m, x, *, dims):
+    """The dimensions in another order; a view."""
+    if len(dims) != x.ndim or sorted(d % max(x.ndim, 1) for d in dims) != list(range(x.ndim)):
+        raise RuntimeError(f"permute: expected each of the {x.ndim} dimensions once, got dims={tuple(dims)} "
+                           f"for shape {x.shape}")  # fmt: skip
+    return m.transpose(x, dims)
+
+
+@permute.vjp
+def _(m, g, dims):
+    n = len(dims)
+    return m.permute_dims(g, tuple(sorted(range(n), key=lambda i: dims[i] % n)))
+
+
+@op(view=True, cases=[case((3, 1), shape=(2, 3, 4)), case((), shape=(2,))])
+def broadcast_to(m, x, *, shape):
+    """x repeated, without copying, to a shape that it broadcasts to; -1 keeps a size; a view."""
+    lead = len(shape) - x.ndim
+    new = tuple(x.shape[i - lead] if n == -1 and i >= lead else n for i, n in enumerate(shape))
+    if lead < 0 or any(a != b and a != 1 for a, b in zip(x.shape, new[lead:], strict=True)) or -1 in new:
+        raise RuntimeError(f"expand: The expanded size {list(new)} must match the existing size "
+                           f"{list(x.shape)} at non-singleton dimensions")  # fmt: skip
+    return m.broadcast_to(x, new)
+
+
+@broadcast_to.vjp
+def _(m, g, x_shape):
+    lead = len(g.shape) - len(x_shape)
+    dims = (*range(lead), *(i + lead for i, n in enumerate(x_shape) if n == 1 and g.shape[i + lead] != 1))
+    return m.reshape(m.sum(g, axis=dims) if dims else g, x_shape)
+
+
+@op(cases=[case((2, 3), (1, 3), dim=0), case((2, 1), (2, 2), (2, 0), dim=-1)], numpy="concat", public=False)
+def cat(m, *tensors, dim=0):
+    """The tensors one after another along dim."""
+    return m.concat(tensors, axis=dim)
+
+
+@cat.vjp
+def _(m, g, tensors_shape, dim):
+    out, start = [], 0
+    for shape in tensors_shape:
+        out.append(narrow(m, g, dim, start, start + shape[dim]))
+        start += shape[dim]
+    return out
+
+
+@op(spread="dims", cases=[case((3, 4), dims=(0,)), case((2, 3), dims=(0, -1))])
+def flip(m, x, *, dims):
+    """x backwards along dims."""
+    return m.flip(x, axis=tuple(dims) if isinstance(dims, (tuple, list)) else dims)
+
+
+@flip.vjp
+def _(m, g, dims):
+    return m.flip(g, axis=dims)
+
+
+@op(cases=[case((3, 4), shifts=1, dims=0), case((2, 3), shifts=(1, -2), dims=(0, 1)), case((5,), shifts=2)])
+def roll(m, x, *, shifts, dims=None):
+    """x shifted along dims, what falls off one end coming back at the other."""
+    dims = None if dims == () else dims
+    return m.roll(x, shifts, axis=dims)
+
+
+@roll.vjp
+def _(m, g, shifts, dims):
+    back = tuple(-s for s in shifts) if isinstance(shifts, (tuple, list)) else -shifts
+    return roll(m, g, shifts=back, dims=dims)
+
+
+@op(spread="dims", cases=[case((2, 3), dims=(2, 1)), case((2,), dims=(3, 2)), case((2, 3), dims=(2,))])
+def tile(m, x, *, dims):
+    """x repeated dims times along each dimension."""
+    return m.tile(x, tuple(dims))
+
+
+@tile.vjp
+def _(m, g, x_shape, dims):
+    n = max(len(dims), len(x_shape))
+    shape = (1,) * (n - len(x_shape)) + tuple(x_shape)
+    times = (1,) * (n - len(dims)) + tuple(dims)
+    split = m.reshape(g, tuple(k for pair in zip(times, shape, strict=True) for k in pair))
+    return m.reshape(m.sum(split, axis=tuple(range(0, 2 * n, 2))), x_shape) if n else g
+
+
+@op(cases=[case((2, 3), widths=((1, 0), (0, 2))), case((3,), widths=((2, 1),), value=1.5)], public=False)
+def pad_constant(m, x, *, widths, value=0.0):
+    """x with a frame of a value around it: (before, after) for each dimension."""
+    return m.pad(x, widths, constant_values=value)
+
+
+@pad_constant.vjp
+def _(m, g, x_shape, widths):
+    return g[tuple(slice(a, a + n) for n, (a, _) in zip(x_shape, widths, strict=True))]
+
+
+@op(cases=[case((3, 4)), case((2, 3, 3), diagonal=1), case((3, 2), diagonal=-1)])
+def tril(m, x, *, diagonal=0):
+    """The lower triangle of the last two dimensions, zeros above the diagonal."""
+    return m.where(m.tri(x.shape[-2], x.shape[-1], diagonal, dtype=bool), x, x.dtype.type(0))
+
+
+@tril.vjp
+def _(m, g, diagonal):
+    return tril(m, g, diagonal=diagonal)
+
+
+@op(cases=[case((3, 4)), case((2, 3, 3), diagonal=1), case((3, 2), diagonal=-1)])
+def triu(m, x, *, diagonal=0):
+    """The upper triangle of the last two dimensions, zeros below the diagonal."""
+    return m.where(m.tri(x.shape[-2], x.shape[-1], diagonal - 1, dtype=bool), x.dtype.type(0), x)
+
+
+@triu.vjp
+def _(m, g, diagonal):
+    return triu(m, g, diagonal=diagonal)
+
+
+@op(cases=[case((2, 3))])
+def clone(m, x, *, memory_format=None):
+    """A copy in memory of its own, through which gradients flow."""
+    return m.array(x, copy=True)
+
+
+@clone.vjp
+def _(m, g):
+    return g
+
+
+@op(cases=[case((2, 3), dtype="float64")], public=False, analytic=False)
+def to(m, x, *, dtype):
+    """x in another dtype, in memory of its own."""
+    return x.astype(dtype)
+
+
+@to.vjp
+def _(m, g):
+    return g  # the engine casts it back to x's dtype
+
+
+@op(cases=[case((2, 3), (2, 3))], public=False)
+def copy(m, x, src):
+    """src broadcast to x's shape and in x's dtype: what an assignment makes of x."""
+    return m.array(m.broadcast_to(src, x.shape), dtype=x.dtype)
+
+
+@copy.vjp("x")
+def _(m, g):
+    return g * 0
+
+
+@copy.vjp("src")
+def _(m, g):
+    return g
+
+
+def _through(m: Any, x: Any, views: Any) -> Any:
+    for row, attrs in views:
+        x = row(m, x, **attrs)
+    return x
+
+
+@op(cases=[case((2, 3), (3, 2), views=((permute, {"dims": (1, 0)}),))], public=False)
+def view_scatter(m, x, src, *, views):
+    """x with one view of it, reached by a chain of view ops, replaced by src: an in-place write's history."""
+    out = m.array(x, copy=True)
+    _through(m, out, views)[...] = src
+    return out
+
+
+@view_scatter.vjp
+def _(m, g, views, needs):
+    seen = _through(m, g, views)
+    return view_scatter(m, g, seen * 0, views=views) if needs[0] else None, seen
