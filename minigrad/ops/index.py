@@ -1,0 +1,223 @@
+"""Rows that pick and place: indexing, gather, scatter, index_select, masks, nonzero, one-hot.
+
+An index is an input (an integer or boolean tensor, without gradient) or, for ``x[…]``, an attribute
+made of ints, slices, None, Ellipsis and raw integer or boolean arrays.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..op import bools, case, ints, op
+
+
+def is_basic(index: Any) -> bool:
+    """Is it made of ints, slices, None and Ellipsis alone, so that the result is a view?"""
+    parts = index if isinstance(index, tuple) else (index,)
+    return not [p for p in parts if hasattr(p, "shape") or isinstance(p, (list, bool))]
+
+
+@op(view=True, public=False, cases=[
+    case((3, 4), index=1), case((3, 4), index=(slice(None, None, 2), None, -1)), case((3, 4), index=(Ellipsis, 0)),
+    case((5,), index=slice(1, 1)),
+])  # fmt: skip
+def getitem(m, x, *, index):
+    """x[index]; a view where the index is basic."""
+    return x[index]
+
+
+@getitem.vjp
+def _(m, g, x_shape, index):
+    return ungetitem(m, g, shape=x_shape, index=index)
+
+
+@op(public=False, cases=[case((4,), shape=(3, 4), index=1)])
+def ungetitem(m, x, *, shape, index):
+    """Zeros of a shape with x added at an index: the transpose of x[index]."""
+    out = m.zeros(shape, dtype=x.dtype)
+    if is_basic(index):
+        out[index] = x
+    else:
+        m.add.at(out, index, x)
+    return out
+
+
+@ungetitem.vjp
+def _(m, g, index):
+    return getitem(m, g, index=index)
+
+
+@op(public=False, cases=[case((3, 4), (4,), index=1), case((3, 4), (), index=(slice(None), 2))])
+def setitem(m, x, values, *, index, accumulate=False):
+    """x with values written (or added) at an index."""
+    out = m.array(x, copy=True)
+    if accumulate:
+        m.add.at(out, index, values)
+    else:
+        out[index] = values
+    return out
+
+
+@setitem.vjp
+def _(m, g, values_shape, index, accumulate, needs):
+    rest = g if accumulate or not needs[0] else setitem(m, g, m.zeros_like(g[:0].sum()), index=index)
+    return rest, getitem(m, g, index=index) if needs[1] else None
+
+
+def _along(m: Any, index: Any, dim: int, shape: tuple[int, ...]) -> tuple[Any, ...]:
+    """The full index of every element of an index array that replaces one dimension."""
+    grids = list(m.ix_(*(m.arange(n) for n in index.shape)))
+    grids[dim] = index
+    return tuple(grids)
+
+
+def _indices(name: str, index: Any, size: int) -> None:
+    """Refuses an index outside the dimension: NumPy would wrap a negative one silently."""
+    if index.dtype.kind not in "iu":
+        raise RuntimeError(f"{name}(): Expected dtype int64 for index, got {index.dtype}; convert with .long()")
+    if index.size and (index.min() < 0 or index.max() >= size):
+        bad = int(index.min()) if index.min() < 0 else int(index.max())
+        raise IndexError(f"{name}: index {bad} is out of bounds for dimension with size {size}; expected "
+                         f"0 ≤ index < {size}")  # fmt: skip
+
+
+@op(constant=("index",), public=False, cases=[case((3, 4), ints((2, 4), 3), dim=0), case((3, 4), ints((3, 6), 4), dim=-1)])
+def gather(m, x, index, *, dim):
+    """out[i][j] = x[index[i][j]][j] for dim 0, and so along the others."""
+    if not x.ndim:
+        return m.broadcast_to(x, index.shape)
+    if index.ndim != x.ndim:
+        raise RuntimeError(f"gather: Index tensor must have the same number of dimensions as input tensor, "
+                           f"got {index.shape} for {x.shape}")  # fmt: skip
+    _indices("gather", index, x.shape[dim])
+    return x[_along(m, index, dim % x.ndim, x.shape)]
+
+
+@gather.vjp
+def _(m, g, index, x_shape, dim):
+    return unpick(m, g, index, shape=x_shape, dim=dim) if x_shape else m.sum(g)
+
+
+@op(constant=("index",), public=False, cases=[case((2, 4), ints((2, 4), 3), shape=(3, 4), dim=0)])
+def unpick(m, x, index, *, shape, dim):
+    """Zeros of a shape with x added where index says, along dim: the transpose of gather."""
+    out = m.zeros(shape, dtype=x.dtype)
+    m.add.at(out, _along(m, index, dim % len(shape), shape), x)
+    return out
+
+
+@unpick.vjp
+def _(m, g, index, dim):
+    return gather(m, g, index, dim=dim)
+
+
+@op(constant=("index",), public=False, cases=[case((3, 4), ints((1, 4), 3), (1, 4), dim=0)])
+def scatter_write(m, x, index, src, *, dim):
+    """x with src written where index says, along dim; the last of several writers wins."""
+    out = m.array(x, copy=True)
+    _indices("scatter", index, x.shape[dim])
+    out[_along(m, index, dim % x.ndim, x.shape)] = src[tuple(slice(n) for n in index.shape)]
+    return out
+
+
+@scatter_write.vjp
+def _(m, g, index, src_shape, dim, needs):
+    zero = scatter_write(m, g, index, m.zeros_like(gather(m, g, index, dim=dim)), dim=dim) if needs[0] else None
+    back = None
+    if needs[2]:
+        picked = gather(m, g, index, dim=dim)
+        back = m.pad(picked, tuple((0, n - k) for n, k in zip(src_shape, picked.shape, strict=True)))
+    return zero, None, back
+
+
+@op(constant=("index",), public=False, cases=[case((3, 4), ints((2, 4), 3), (2, 4), dim=0), case((3, 4), ints((3, 2), 4), (3, 3), dim=1)])
+def scatter_add(m, x, index, src, *, dim):
+    """x with src added where index says, along dim; several writers add up."""
+    out = m.array(x, copy=True)
+    _indices("scatter_add", index, x.shape[dim])
+    m.add.at(out, _along(m, index, dim % x.ndim, x.shape), src[tuple(slice(n) for n in index.shape)])
+    return out
+
+
+@scatter_add.vjp
+def _(m, g, index, src_shape, dim, needs):
+    back = None
+    if needs[2]:
+        picked = gather(m, g, index, dim=dim)
+        back = m.pad(picked, tuple((0, n - k) for n, k in zip(src_shape, picked.shape, strict=True)))
+    return g, None, back
+
+
+@op(constant=("index",), public=False, cases=[case((3, 4), ints((5,), 3), dim=0), case((2, 3), ints((2,), 3), dim=-1)])
+def index_select(m, x, index, *, dim):
+    """The slices of x at the given positions along dim."""
+    _indices("index_select", index, x.shape[dim] if x.ndim else 1)
+    return m.take(x, index, axis=dim) if x.ndim else x
+
+
+@index_select.vjp
+def _(m, g, index, x_shape, dim):
+    return index_add(m, m.zeros_like(m.broadcast_to(g[..., :1].sum() * 0, x_shape)), index, g, dim=dim)
+
+
+@op(constant=("index",), public=False, cases=[case((3, 4), ints((5,), 3), (5, 4), dim=0)])
+def index_add(m, x, index, source, *, dim, alpha=1):
+    """x with alpha · source added, slice by slice, at the given positions along dim."""
+    _indices("index_add", index, x.shape[dim])
+    out = m.array(x, copy=True)
+    at = (slice(None),) * (dim % x.ndim) + (index,)
+    m.add.at(out, at, source if alpha == 1 else alpha * source)
+    return out
+
+
+@index_add.vjp
+def _(m, g, index, dim, alpha):
+    picked = index_select(m, g, index, dim=dim)
+    return g, None, picked if alpha == 1 else picked * alpha
+
+
+@op(constant=("mask",), public=False, cases=[case((3, 4), bools((3, 4)), ()), case((2, 3), bools((3,)), ())])
+def masked_fill(m, x, mask, value):
+    """value where the mask holds, x elsewhere."""
+    if mask.dtype.kind != "b":
+        raise RuntimeError(f"masked_fill: only supports boolean masks, got {mask.dtype}; compare first")
+    return m.where(mask, m.asarray(value, dtype=x.dtype), x)
+
+
+@masked_fill.vjp
+def _(m, g, mask, needs):
+    return m.where(mask, 0.0, g), None, m.where(mask, g, 0.0) if needs[2] else None
+
+
+@op(constant=("mask",), public=False, cases=[])
+def masked_scatter(m, x, mask, source):
+    """x with the elements of source, in order, where the mask holds."""
+    out = m.array(x, copy=True)
+    full = m.broadcast_to(mask, x.shape)
+    out[full] = source.reshape(-1)[: int(full.sum())]
+    return out
+
+
+@masked_scatter.vjp
+def _(m, g, mask, source_shape, needs):
+    total = 1
+    for n in source_shape:
+        total *= n
+    back = None
+    if needs[2]:
+        full = m.broadcast_to(mask, g.shape)
+        picked = g[full]
+        back = m.reshape(m.pad(picked, ((0, total - picked.shape[0]),)), source_shape)
+    return m.where(mask, 0.0, g), None, back
+
+
+@op(gradient=None, public=False, cases=[case(bools((3, 4)))])
+def argwhere(m, x):
+    """The indices of the elements that aren't zero, one a row."""
+    return m.argwhere(x)
+
+
+@op(gradient=None, public=False, cases=[case(ints((3,), 4), num_classes=5)])
+def one_hot(m, x, *, num_classes):
+    """A 1 at each class's position, zeros elsewhere, in a new last dimension."""
+    return (x[..., None] == m.arange(num_classes)).astype(m.int64)
