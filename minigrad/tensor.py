@@ -1,0 +1,798 @@
+"""The Tensor: PyTorch's attributes, operators and printing over an array and its place in the graph.
+
+Methods come from the rows and composites (bound in ``ops/__init__.py``); creation and conversion are
+here. What the graph itself needs of a tensor is ``autograd.Variable``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from . import autograd, backend, dtypes, errors
+from .autograd import Node, Removable, Variable, apply, wrap
+from .dtypes import as_dtype, dtype, from_numpy_dtype
+from .op import COMPOSITES, OPS, Op
+
+_NONE: dict[str, Any] = {}
+
+
+class Size(tuple[int, ...]):
+    """A shape: a tuple of sizes with ``numel()``."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"minigrad.Size({list(self)})"
+
+    def numel(self) -> int:
+        return math.prod(self)
+
+    def __getitem__(self, i: Any) -> Any:
+        found = tuple.__getitem__(self, i)
+        return Size(found) if isinstance(i, slice) else found
+
+    def __add__(self, other: Any) -> Size:
+        return Size(tuple.__add__(self, tuple(other)))
+
+
+class Tensor(Variable):
+    """An n-dimensional array that remembers how it was computed. Make one with :func:`minigrad.tensor`."""
+
+    __array_priority__ = 1000
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Tensor:
+        return object.__new__(cls)
+
+    def __init__(self, *data: Any) -> None:
+        """``Tensor(2, 3)`` is uninitialised, ``Tensor([…])`` holds the data, in the default dtype."""
+        kind = dtypes.get_default_dtype().numpy_dtype
+        if len(data) == 1 and not isinstance(data[0], int):
+            self._array = np.array(data[0], dtype=kind)
+        else:
+            self._array = np.zeros(data or (0,), dtype=kind)
+        self._version = [0]
+
+    # ---- attributes --------------------------------------------------------------------------------------
+
+    @property
+    def shape(self) -> Size:
+        return Size(self._array.shape)
+
+    @property
+    def dtype(self) -> dtype:
+        return dtypes.BY_NUMPY.get(self._array.dtype) or from_numpy_dtype(self._array.dtype)
+
+    @property
+    def device(self) -> backend.device:
+        return backend.device(backend.module_of(self._array).name)
+
+    @property
+    def ndim(self) -> int:
+        return self._array.ndim
+
+    @property
+    def requires_grad(self) -> bool:
+        if self._base is not None and self._seen != self._version[0]:
+            self._refresh()
+        return self._requires_grad
+
+    @requires_grad.setter
+    def requires_grad(self, on: bool) -> None:
+        if on and self.dtype.category != 2:
+            raise RuntimeError(f"requires_grad: only Tensors of floating point dtype can require gradients, got "
+                               f"{self.dtype}; convert with .float()")  # fmt: skip
+        if not on and self._node is not None:
+            raise RuntimeError("requires_grad: you can only change requires_grad flags of leaf variables. If you "
+                               "want to use a computed variable in a subgraph that doesn't require "
+                               "differentiation use var_no_grad = var.detach()")  # fmt: skip
+        self._requires_grad = bool(on)
+
+    @property
+    def is_leaf(self) -> bool:
+        return not self.requires_grad or self._node is None
+
+    @property
+    def grad_fn(self) -> Node | None:
+        return self._node if self.requires_grad else None
+
+    @property
+    def data(self) -> Tensor:
+        """The same memory without history, and without telling autograd of writes to it."""
+        return wrap(self._array)
+
+    @data.setter
+    def data(self, other: Tensor) -> None:
+        self._array = other._array
+
+    @property
+    def T(self) -> Tensor:
+        return apply(OPS["permute"], (self,), {"dims": tuple(range(self.ndim - 1, -1, -1))})
+
+    @property
+    def mT(self) -> Tensor:
+        if self.ndim < 2:
+            raise RuntimeError(f"mT: expected a tensor of 2 or more dimensions, got {self.ndim}")
+        return self.transpose(-1, -2)
+
+    @property
+    def real(self) -> Tensor:
+        return self
+
+    @property
+    def itemsize(self) -> int:
+        return self._array.dtype.itemsize
+
+    @property
+    def nbytes(self) -> int:
+        return self._array.nbytes
+
+    @property
+    def is_cuda(self) -> bool:
+        return self.device.type == "cuda"
+
+    @property
+    def is_sparse(self) -> bool:
+        return False
+
+    @property
+    def layout(self) -> str:
+        return "strided"
+
+    @property
+    def retains_grad(self) -> bool:
+        return self._retains_grad
+
+    @property
+    def output_nr(self) -> int:
+        return self._index
+
+    @property
+    def name(self) -> None:
+        return None
+
+    def size(self, dim: int | None = None) -> Any:
+        """The shape, or one of its sizes."""
+        if dim is None:
+            return self.shape
+        if not -self.ndim <= dim < self.ndim:
+            raise errors.dim_out_of_range("size", dim, self.ndim)
+        return self._array.shape[dim]
+
+    def dim(self) -> int:
+        return self._array.ndim
+
+    ndimension = dim
+
+    def numel(self) -> int:
+        return self._array.size
+
+    nelement = numel
+
+    def element_size(self) -> int:
+        return self._array.dtype.itemsize
+
+    def stride(self, dim: int | None = None) -> Any:
+        """Steps between neighbours along each dimension, in elements."""
+        steps = tuple(s // self._array.itemsize for s in self._array.strides)
+        return steps if dim is None else steps[dim]
+
+    def storage_offset(self) -> int:
+        base = self._base._array if self._base is not None else self._array
+        return (self.data_ptr() - base.__array_interface__["data"][0]) // self._array.itemsize
+
+    def data_ptr(self) -> int:
+        """The address of the first element."""
+        return self._array.__array_interface__["data"][0]
+
+    def is_contiguous(self, memory_format: Any = None) -> bool:
+        return bool(self._array.flags["C_CONTIGUOUS"])
+
+    def contiguous(self, memory_format: Any = None) -> Tensor:
+        return self if self.is_contiguous() else self.clone()
+
+    def is_floating_point(self) -> bool:
+        return self.dtype.category == 2
+
+    def is_complex(self) -> bool:
+        return False
+
+    def is_signed(self) -> bool:
+        return self.dtype.is_signed
+
+    def is_inference(self) -> bool:
+        return self._inference
+
+    def is_set_to(self, other: Tensor) -> bool:
+        return self.data_ptr() == other.data_ptr() and self.shape == other.shape and self.stride() == other.stride()
+
+    def get_device(self) -> int:
+        return -1 if self.device.type == "cpu" else self.device.index or 0
+
+    def is_shared(self) -> bool:
+        return False
+
+    def share_memory_(self) -> Tensor:
+        return self
+
+    def pin_memory(self) -> Tensor:
+        return self
+
+    def is_pinned(self) -> bool:
+        return False
+
+    # ---- the graph ---------------------------------------------------------------------------------------
+
+    def backward(
+        self, gradient: Any = None, retain_graph: bool | None = None, create_graph: bool = False, inputs: Any = None
+    ) -> None:
+        """Adds d(self)/d(leaf) to the ``.grad`` of every leaf it was computed from."""
+        autograd.backward(self, gradient, retain_graph, create_graph, inputs)
+
+    def requires_grad_(self, requires_grad: bool = True) -> Tensor:
+        self.requires_grad = requires_grad
+        return self
+
+    def detach(self) -> Tensor:
+        """The same memory without history. Writes to either are seen by both, and by autograd."""
+        t = wrap(self._array)
+        t._version = self._version
+        return t
+
+    def detach_(self) -> Tensor:
+        if self._base is not None:
+            raise RuntimeError("detach_: can't detach views in-place; use detach() instead")
+        self._node, self._requires_grad, self._index = None, False, 0
+        return self
+
+    def retain_grad(self) -> None:
+        """Keeps this tensor's gradient in ``.grad`` though it isn't a leaf."""
+        if not self.requires_grad:
+            raise RuntimeError("retain_grad: can't retain_grad on Tensor that has requires_grad=False")
+        if self._node is None or self._retains_grad:
+            return
+        import weakref
+
+        self._retains_grad, here = True, weakref.ref(self)
+
+        def keep(g: Tensor) -> None:
+            t = here()
+            if t is not None:
+                t.grad = g.clone() if not g.requires_grad else g
+
+        autograd.add_hook(self._node, self._index, keep)
+
+    def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> Removable:
+        """Calls ``hook(grad)`` when this tensor's gradient is known; a tensor returned replaces it."""
+        if not self.requires_grad:
+            raise RuntimeError("register_hook: cannot register a hook on a tensor that doesn't require gradient")
+        if self._node is not None:
+            return autograd.add_hook(self._node, self._index, hook)
+        if self._hooks is None:
+            self._hooks = {}
+        key = next(autograd._number)
+        self._hooks[key] = hook
+        return Removable(self._hooks, key)
+
+    def register_post_accumulate_grad_hook(self, hook: Callable[[Tensor], None]) -> Removable:
+        """Calls ``hook(leaf)`` after its ``.grad`` has been updated."""
+        if not self.requires_grad or self._node is not None:
+            raise RuntimeError("register_post_accumulate_grad_hook: post accumulate grad hooks cannot be registered "
+                               "on non-leaf tensors")  # fmt: skip
+        if self._post_hooks is None:
+            self._post_hooks = {}
+        key = next(autograd._number)
+        self._post_hooks[key] = hook
+        return Removable(self._post_hooks, key)
+
+    # ---- conversion --------------------------------------------------------------------------------------
+
+    def item(self) -> Any:
+        """The one element as a Python number."""
+        if self._array.size != 1:
+            raise RuntimeError(f"item: a Tensor with {self._array.size} elements cannot be converted to Scalar; index it first")
+        return self._array.item() if self._array.dtype.kind != "V" else float(self._array.reshape(-1)[0])
+
+    def tolist(self) -> Any:
+        """Nested lists of Python numbers."""
+        return (self._array if self._array.dtype.kind != "V" else self._array.astype(np.float32)).tolist()
+
+    def numpy(self, *, force: bool = False) -> np.ndarray:
+        """The same memory as a NumPy array; ``force`` detaches and moves it first."""
+        if force:
+            return backend.module_of(self._array).to_numpy(self._array)
+        if self.requires_grad:
+            raise RuntimeError("numpy: Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
+        if self.device.type != "cpu":
+            raise TypeError(f"numpy: can't convert {self.device} device type tensor to numpy. Use Tensor.cpu() first")
+        return self._array
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        array = self.numpy()
+        if dtype is not None and array.dtype != dtype:
+            return array.astype(dtype)
+        return array.copy() if copy else array
+
+    def __dlpack__(self, **kwargs: Any) -> Any:
+        if self.requires_grad:
+            raise BufferError("__dlpack__: Can't export tensors that require gradient, use tensor.detach()")
+        return self._array.__dlpack__(**kwargs)
+
+    def __dlpack_device__(self) -> Any:
+        return self._array.__dlpack_device__()
+
+    def to(self, *args: Any, dtype: Any = None, device: Any = None, copy: bool = False, non_blocking: bool = False,
+           memory_format: Any = None) -> Tensor:  # fmt: skip
+        """This tensor in another dtype or on another device; itself when nothing changes."""
+        for a in args[:2]:
+            if isinstance(a, Tensor):
+                dtype, device = a.dtype, a.device
+            elif isinstance(a, (str, backend.device)):
+                device = a
+            elif isinstance(a, dtypes.dtype) or a in (float, int, bool) or isinstance(a, (type, np.dtype)):
+                dtype = a
+            elif a is not None and not isinstance(a, (bool, int)):
+                raise TypeError(f"to: expected a dtype, a device or a tensor, got {errors.describe(a)}")
+        out = self
+        if device is not None and backend.module_named(device).name != self.device.type:
+            out = _moved(self, backend.module_named(device))
+        if dtype is not None and as_dtype(dtype) is not self.dtype:
+            return apply(OPS["to"], (out,), {"dtype": as_dtype(dtype).numpy_dtype})
+        return out.clone() if copy and out is self else out
+
+    def cpu(self, memory_format: Any = None) -> Tensor:
+        return self.to("cpu")
+
+    def cuda(self, device: Any = None, non_blocking: bool = False) -> Tensor:
+        return self.to("cuda" if device is None else device)
+
+    def type(self, dtype: Any = None, non_blocking: bool = False) -> Any:
+        """The dtype's name, or this tensor in another dtype."""
+        if dtype is not None:
+            return self.to(dtype)
+        return f"minigrad.{_TYPE_NAMES.get(self.dtype.name, self.dtype.name.capitalize())}Tensor"
+
+    def type_as(self, other: Tensor) -> Tensor:
+        return self.to(other.dtype)
+
+    def float(self) -> Tensor:
+        return self.to(dtypes.float32)
+
+    def double(self) -> Tensor:
+        return self.to(dtypes.float64)
+
+    def half(self) -> Tensor:
+        return self.to(dtypes.float16)
+
+    def bfloat16(self) -> Tensor:
+        return self.to(dtypes.bfloat16)
+
+    def long(self) -> Tensor:
+        return self.to(dtypes.int64)
+
+    def int(self) -> Tensor:
+        return self.to(dtypes.int32)
+
+    def short(self) -> Tensor:
+        return self.to(dtypes.int16)
+
+    def char(self) -> Tensor:
+        return self.to(dtypes.int8)
+
+    def byte(self) -> Tensor:
+        return self.to(dtypes.uint8)
+
+    def bool(self) -> Tensor:
+        return self.to(dtypes.bool_)
+
+    # ---- Python's protocols ------------------------------------------------------------------------------
+
+    def __bool__(self) -> Any:
+        if self._array.size != 1:
+            raise RuntimeError(f"bool: Boolean value of Tensor with {'no values' if not self._array.size else 'more than one value'} "
+                               f"is ambiguous, got shape {tuple(self.shape)}; use .any() or .all()")  # fmt: skip
+        return bool(self._array.item() if self._array.dtype.kind != "V" else self.item())
+
+    def __float__(self) -> Any:
+        return float(self.item())
+
+    def __int__(self) -> Any:
+        return int(self.item())
+
+    def __index__(self) -> Any:
+        if self.dtype.category == 2 or self._array.size != 1:
+            raise TypeError("only integer tensors of a single element can be converted to an index")
+        return int(self.item())
+
+    def __complex__(self) -> complex:
+        return complex(self.item())
+
+    def __format__(self, spec: str) -> str:
+        return format(self.item(), spec) if not self.ndim else object.__format__(self, spec)
+
+    def __len__(self) -> Any:
+        if not self.ndim:
+            raise TypeError("len() of a 0-d tensor")
+        return self._array.shape[0]
+
+    def __iter__(self) -> Iterator[Tensor]:
+        if not self.ndim:
+            raise TypeError("iteration over a 0-d tensor")
+        return iter([self[i] for i in range(self._array.shape[0])])
+
+    def __contains__(self, value: Any) -> Any:
+        return bool((self == value).any())
+
+    def __hash__(self) -> Any:
+        return id(self)
+
+    def __copy__(self) -> Tensor:
+        t = object.__new__(type(self))
+        t.__dict__.update(self.__dict__)
+        return t
+
+    def __deepcopy__(self, memo: dict[Any, Any]) -> Tensor:
+        if not self.is_leaf:
+            raise RuntimeError("deepcopy: Only Tensors created explicitly by the user (graph leaves) support the "
+                               "deepcopy protocol at the moment; detach() first")  # fmt: skip
+        import copy
+
+        t = object.__new__(type(self))
+        memo[id(self)] = t
+        t._array, t._version = backend.module_of(self._array).m.array(self._array, copy=True), [0]
+        t._requires_grad = self._requires_grad
+        t.grad = copy.deepcopy(self.grad, memo)
+        for key, value in self.__dict__.items():
+            if key not in _GRAPH_STATE:
+                t.__dict__[key] = copy.deepcopy(value, memo)
+        return t
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        raise TypeError("Tensor: cannot be pickled, which would run code when loaded; use minigrad.save, which "
+                        "writes safetensors")  # fmt: skip
+
+    def __dir__(self) -> list[str]:
+        return sorted(set(object.__dir__(self)))
+
+    # ---- indexing ----------------------------------------------------------------------------------------
+
+    def __getitem__(self, index: Any) -> Tensor:
+        index = _raw_index(self, index)
+        try:
+            return apply(OPS["getitem"], (self,), {"index": index})
+        except IndexError as e:
+            raise _index_error(self, index, e) from None
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        from .ops.index import is_basic
+
+        index = _raw_index(self, index)
+        autograd.check_writable(self, "setitem")
+        if not isinstance(value, Tensor):
+            value = as_tensor(value, dtype=self.dtype) if not isinstance(value, np.ndarray) else wrap(value)
+        try:
+            if is_basic(index):
+                part = apply(OPS["getitem"], (self,), {"index": index})
+                autograd.write(part, _assigned(part, value, "setitem"), "setitem")
+            else:
+                value = value if value.dtype is self.dtype else value.to(self.dtype)
+                result = apply(OPS["setitem"], (self, value), {"index": index, "accumulate": False})
+                autograd.write(self, result, "setitem")
+        except IndexError as e:
+            raise _index_error(self, index, e) from None
+
+    # ---- printing ----------------------------------------------------------------------------------------
+
+    def __repr__(self) -> str:
+        from .printing import show
+
+        return show(self)
+
+    def new_tensor(self, data: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+        """A tensor of data with this one's dtype and device."""
+        return tensor(data, dtype=dtype or self.dtype, device=device or self.device, requires_grad=requires_grad)
+
+
+_TYPE_NAMES = {"float32": "Float", "float64": "Double", "float16": "Half", "bfloat16": "BFloat16", "int64": "Long",
+               "int32": "Int", "int16": "Short", "int8": "Char", "uint8": "Byte", "bool": "Bool"}  # fmt: skip
+_GRAPH_STATE = {"_array", "_version", "_node", "_index", "_requires_grad", "grad", "_base", "_views", "_seen",
+                "_hooks", "_post_hooks", "_retains_grad", "_inference"}  # fmt: skip
+autograd.TENSOR[0] = Tensor
+
+
+def _assigned(part: Tensor, value: Tensor, name: str) -> Tensor:
+    """value broadcast to the part of a tensor it is written to, with history; leading ones may be dropped."""
+    shape = part._array.shape
+    while value.ndim > len(shape) and value.shape[0] == 1:
+        value = value.reshape(value.shape[1:])
+    clash = errors.broadcast_clash(tuple(value.shape), shape)
+    if clash or value.ndim > len(shape) or any(
+        a not in (1, b) for a, b in zip(value.shape[::-1], shape[::-1], strict=False)
+    ):
+        raise RuntimeError(f"{name}: shape mismatch: value tensor of shape {list(value.shape)} cannot be broadcast to "
+                           f"indexing result of shape {list(shape)}; reshape it")  # fmt: skip
+    return apply(OPS["copy"], (part, value), _NONE)
+
+
+def _raw_index(t: Tensor, index: Any) -> Any:
+    """The index with tensors and lists as raw arrays, checked for range as NumPy would count it."""
+    parts = index if isinstance(index, tuple) else (index,)
+    out = []
+    for p in parts:
+        if isinstance(p, Tensor):
+            if p.dtype.category == 2:
+                raise IndexError(f"getitem: tensors used as indices must be long, int, byte or bool tensors, got {p.dtype}")
+            a = p._array
+            out.append(a.astype(bool) if a.dtype == np.uint8 else a if a.ndim or a.dtype.kind == "b" else int(a))
+        elif isinstance(p, (list, np.ndarray)) or (isinstance(p, (tuple, range))):
+            a = np.asarray([x.item() if isinstance(x, Tensor) and not x.ndim else x for x in p] if not isinstance(p, np.ndarray) else p)
+            out.append(a.astype(np.int64) if a.size == 0 and a.dtype.kind == "f" else a)
+        elif isinstance(p, slice):
+            out.append(slice(*(v.item() if isinstance(v, Tensor) else v for v in (p.start, p.stop, p.step))))
+            if p.step is not None and out[-1].step <= 0:
+                raise ValueError("getitem: step must be greater than zero; use flip() to reverse")
+        elif p is None or p is Ellipsis or isinstance(p, (int, np.integer)):
+            out.append(p)
+        else:
+            raise TypeError(f"getitem: only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables "
+                            f"are valid indices (got {type(p).__name__})")  # fmt: skip
+    return tuple(out) if isinstance(index, tuple) else out[0]
+
+
+def _index_error(t: Tensor, index: Any, cause: Exception) -> IndexError:
+    parts = index if isinstance(index, tuple) else (index,)
+    if isinstance(index, int) and not t.ndim:
+        return IndexError("getitem: invalid index of a 0-dim tensor. Use `tensor.item()` to convert it to a number")
+    text = str(cause)
+    if "too many indices" in text:
+        text = f"too many indices for tensor of dimension {t.ndim}"
+    return IndexError(f"getitem: {text}; the tensor has shape {tuple(t.shape)}, the index {len(parts)} part(s)")
+
+
+def _moved(t: Tensor, module: backend.ArrayModule) -> Tensor:
+    array = module.from_numpy(backend.module_of(t._array).to_numpy(t._array))
+    if not t.requires_grad or not autograd.is_grad_enabled():
+        return wrap(array)
+    from .function import move
+
+    return move(t, module.name)
+
+
+# ---- creation --------------------------------------------------------------------------------------------
+
+
+def tensor(data: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False, pin_memory: bool = False) -> Tensor:
+    """A tensor holding a copy of numbers, nested sequences, an array or a tensor."""
+    array = _array_of(data, dtype, copy=True)
+    if device is not None and not str(device).startswith("cpu"):
+        array = backend.module_named(device).from_numpy(array)
+    t = wrap(array)
+    if requires_grad:
+        t.requires_grad = True
+    return t
+
+
+def _array_of(data: Any, kind: Any, copy: bool) -> Any:
+    wanted = as_dtype(kind).numpy_dtype if kind is not None else None
+    if isinstance(data, Tensor):
+        data = backend.module_of(data._array).to_numpy(data._array)
+    if isinstance(data, np.ndarray):
+        from_numpy_dtype(data.dtype)  # refuses what isn't supported
+        native = data.dtype.newbyteorder("=")
+        return np.array(data, dtype=wanted or native, copy=True if copy or native != data.dtype else None)
+    if isinstance(data, np.generic):
+        return np.array(data, dtype=wanted)
+    if isinstance(data, (bool, int, float)):
+        return np.array(data, dtype=wanted or dtypes.of_scalar(data).numpy_dtype)
+    if isinstance(data, complex):
+        raise errors.no_complex("tensor")
+    if type(data).__module__ not in ("builtins", "numpy", "array", "collections") and not isinstance(data, (list, tuple, range)):
+        if hasattr(data, "__array__"):
+            return _array_of(np.asarray(data), kind, copy)
+        for module in backend.BY_TYPE.values():
+            if isinstance(data, module.array_type):
+                return data
+    if not isinstance(data, (list, tuple, range)) and not hasattr(data, "__len__"):
+        raise TypeError(f"tensor: could not infer dtype of {type(data).__name__}; expected numbers, sequences, an array or a tensor")
+    try:
+        plain = _plain(data)
+        array = np.array(plain)
+    except (ValueError, OverflowError) as e:
+        raise ValueError(f"tensor: expected sequences of equal length at every level, got ragged nesting or a number out "
+                         f"of range: {e}") from None  # fmt: skip
+    if array.dtype.kind not in "fiubV" or array.dtype == object:
+        if array.dtype.kind == "c":
+            raise errors.no_complex("tensor")
+        raise TypeError(f"tensor: can't convert a sequence of {array.dtype} elements; expected numbers")
+    if wanted is None and array.dtype == np.float64 and not _has_wide(data):
+        wanted = dtypes.get_default_dtype().numpy_dtype
+    return array.astype(wanted, copy=False) if wanted is not None else array
+
+
+def _plain(data: Any) -> Any:
+    """Nested sequences with tensors inside as arrays."""
+    if isinstance(data, (list, tuple)):
+        return [_plain(x) for x in data]
+    return data.numpy(force=True) if isinstance(data, Tensor) else data
+
+
+def _has_wide(data: Any) -> bool:
+    """Does a float64 array, tensor or NumPy number hide in the nesting? Python floats take the default dtype."""
+    if isinstance(data, (list, tuple)):
+        return len(data) > 0 and all(_has_wide(x) for x in data[:1])
+    return isinstance(data, (Tensor, np.ndarray)) or (isinstance(data, np.float64))
+
+
+def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
+    """data as a tensor, sharing memory where it can."""
+    if isinstance(data, Tensor):
+        return data if dtype is None and device is None else data.to(dtype=dtype, device=device)
+    t = wrap(_array_of(data, dtype, copy=False))
+    return t if device is None else t.to(device)
+
+
+asarray = as_tensor
+
+
+def from_numpy(array: np.ndarray) -> Tensor:
+    """A tensor that shares an array's memory."""
+    if not isinstance(array, np.ndarray):
+        raise TypeError(f"from_numpy: expected np.ndarray (got {type(array).__name__})")
+    from_numpy_dtype(array.dtype, "from_numpy")
+    if not array.dtype.isnative:
+        raise ValueError("from_numpy: given numpy array has byte order different from the native byte order; "
+                         "convert with .astype(array.dtype.newbyteorder('='))")  # fmt: skip
+    return wrap(array)
+
+
+def from_dlpack(source: Any) -> Tensor:
+    """A tensor that shares the memory of any object with ``__dlpack__``."""
+    kind = source.__dlpack_device__()[0]
+    module = backend.module_named("cpu" if int(kind) == 1 else "cuda")
+    return wrap(module.m.from_dlpack(source))
+
+
+def is_tensor(value: Any) -> bool:
+    """Is it a Tensor?"""
+    return isinstance(value, Tensor)
+
+
+# ---- operators -------------------------------------------------------------------------------------------
+
+
+def _operand(x: Any) -> Any:
+    """What a binary operator takes besides tensors: numbers and arrays; None for everything else."""
+    if isinstance(x, (Variable, float, int)):
+        return x
+    if isinstance(x, np.generic):
+        return x.item()
+    if isinstance(x, np.ndarray):
+        return as_tensor(x)
+    if isinstance(x, complex):
+        raise errors.no_complex("operator")
+    return None
+
+
+def _operator(name: str, reflected: bool = False) -> Callable[[Any, Any], Any]:
+    row = OPS[name]
+
+    def call(self: Any, other: Any) -> Any:
+        if not isinstance(other, (Variable, float, int)):
+            other = _operand(other)
+            if other is None:
+                return NotImplemented
+        return apply(row, (other, self) if reflected else (self, other), _NONE)
+
+    call.__name__ = f"__{'r' if reflected else ''}{name}__"
+    call.__doc__ = row.doc
+    return call
+
+
+def _inplace_operator(name: str) -> Callable[[Any, Any], Any]:
+    row = OPS[name]
+
+    def call(self: Any, other: Any) -> Any:
+        other = _operand(other)
+        return NotImplemented if other is None else autograd.apply_(row, (self, other), _NONE)
+
+    return call
+
+
+OPERATORS = {"add": "add", "sub": "sub", "mul": "mul", "truediv": "div", "floordiv": "floor_divide", "mod": "remainder",
+             "pow": "pow", "matmul": "matmul", "and": "bitwise_and", "or": "bitwise_or", "xor": "bitwise_xor"}  # fmt: skip
+
+
+def bind_operators() -> None:
+    """Gives Tensor its operators, from the rows."""
+    for python, row in OPERATORS.items():
+        setattr(Tensor, f"__{python}__", _operator(row))
+        setattr(Tensor, f"__r{python}__", _operator(row, reflected=True))
+        if python != "matmul":
+            setattr(Tensor, f"__i{python}__", _inplace_operator(row))
+    for row in ("lt", "le", "gt", "ge", "eq", "ne"):
+        setattr(Tensor, f"__{row}__", _operator(row))
+    for python, row in (("neg", "neg"), ("abs", "abs"), ("invert", "bitwise_not")):
+        setattr(Tensor, f"__{python}__", lambda self, row=OPS[row]: apply(row, (self,), _NONE))
+    Tensor.__pos__ = lambda self: self  # type: ignore[attr-defined]
+
+
+# ---- public functions from rows --------------------------------------------------------------------------
+
+
+def _checked_out(result: Any, out: Any) -> Any:
+    if out is None:
+        return result
+    if isinstance(result, tuple):
+        for r, o in zip(result, out, strict=True):
+            _checked_out(r, o)
+        return tuple(out)
+    if out._array.shape != result._array.shape:
+        out._array = backend.module_of(out._array).m.zeros(result._array.shape, dtype=out._array.dtype)
+    return autograd.write(out, result, "out=")
+
+
+def function_of(row: Op) -> Callable[..., Any]:
+    """The function users call: PyTorch's argument order and names, the row's docstring."""
+    if row.elementwise and not row.attrs and not row.optional and len(row.inputs) == 1:
+
+        def call(input: Any, inplace: bool = False, *, out: Any = None) -> Any:
+            if inplace:
+                return autograd.apply_(row, (input,), _NONE)
+            result = apply(row, (input,), _NONE)
+            return result if out is None else _checked_out(result, out)
+
+    else:
+
+        def call(*args: Any, out: Any = None, **kwargs: Any) -> Any:
+            inplace = kwargs.pop("inplace", False)
+            if row.elementwise and len(args) == len(row.inputs) + len(row.attrs) + 1:
+                *args, inplace = args  # torch's activations take it last
+            if row.spread and len(args) > 1 and not isinstance(args[1], (tuple, list)):
+                args = (args[0], args[1:])
+            inputs, attrs = row.bind(args, kwargs)
+            inputs = [as_tensor(x) if isinstance(x, np.ndarray) else x.item() if isinstance(x, np.generic) else x for x in inputs]
+            if inplace:
+                return autograd.apply_(row, inputs, attrs)
+            return _checked_out(apply(row, inputs, attrs), out)
+
+    call.__name__ = call.__qualname__ = row.name
+    call.__doc__ = f"{row.usage()}\n\n{row.doc}"
+    call.__module__ = "minigrad"
+    return call
+
+
+def inplace_of(function: Callable[..., Any], name: str) -> Callable[..., Any]:
+    """The in-place form of a function: its result is written into the first argument's memory."""
+
+    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        autograd.check_writable(self, name)
+        return autograd.write(self, function(self, *args, **kwargs), name)
+
+    call.__name__ = call.__qualname__ = name
+    call.__doc__ = f"In-place form of {function.__name__}."
+    return call
+
+
+def bind_functions() -> dict[str, Callable[..., Any]]:
+    """Makes every public function, and the methods and in-place methods of Tensor."""
+    functions: dict[str, Callable[..., Any]] = {}
+    for row in OPS.values():
+        if row.public:
+            functions[row.name] = call = function_of(row)
+            if row.method and not hasattr(Tensor, row.name):
+                setattr(Tensor, row.name, call)
+            if row.method and row.elementwise:
+                setattr(Tensor, row.name + "_", inplace_of(call, row.name + "_"))
+    for name, (call, method, inplace) in COMPOSITES.items():
+        functions[name] = call
+        if method and not hasattr(Tensor, name):
+            setattr(Tensor, name, call)
+        if inplace:
+            setattr(Tensor, name + "_", inplace_of(call, name + "_"))
+    return functions
+
+
+__all__ = ["Sequence", "Size", "Tensor", "as_tensor", "asarray", "from_dlpack", "from_numpy", "is_tensor", "tensor", "wrap"]
