@@ -1,0 +1,1 @@
+"""PyTorch's import paths, re-exported: ``minigrad.utils.data`` and ``minigrad.utils.checkpoint``."""
