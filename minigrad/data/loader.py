@@ -50,6 +50,12 @@ class _Failure(NamedTuple):
     error: BaseException
 
 
+class _Fatal(NamedTuple):
+    """A worker that couldn't begin; it ends the pass, whichever batch it was to make."""
+
+    error: BaseException
+
+
 class _Record:
     """Where a pass is, for the loader's ``state_dict``."""
 
@@ -175,6 +181,7 @@ class _Pool:
         self.tasks: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self.turn = threading.Lock()  # batches are taken, and streams read, in order
         self.closed = False
+        self.broken: list[BaseException] = []
         context = contextvars.copy_context()
         n = loader.num_workers
         self.threads = [
@@ -199,26 +206,27 @@ class _Pool:
 def _work(
     pool: _Pool, info: WorkerInfo, init: Callable[[int], None] | None, context: contextvars.Context
 ) -> None:
-    broken: _Failure | None = None
-    if init is not None:
-
-        def begin() -> None:
-            _worker.set(info)
+    def begin() -> None:
+        _worker.set(info)
+        if init is not None:
             init(info.id)
 
-        try:
-            context.run(begin)
-        except BaseException as e:
-            e.add_note(f"DataLoader: raised by worker_init_fn({info.id})")
-            broken = _Failure(e)
+    try:
+        context.run(begin)
+    except BaseException as e:
+        e.add_note(f"DataLoader: raised by worker_init_fn({info.id})")
+        pool.broken.append(e)
     while True:
         with pool.turn:
             task = pool.tasks.get()
             if task is None or pool.closed:
                 return
             work_pass, number, work = task
+            if pool.broken:  # handed over, not kept: an error raised holds the consumer's iterator
+                work_pass.results.put((number, _Fatal(pool.broken.pop())))
+                return
             if not work_pass.cancelled:
-                work = broken or _guarded(work_pass.pull, number, work)
+                work = _guarded(work_pass.pull, number, work)
         if not work_pass.cancelled:
             work_pass.results.put((number, _guarded(work_pass.make, number, work, info)))
         del task, work_pass, work  # an idle worker keeps no data alive
@@ -266,7 +274,7 @@ class _Iterator:
             raise StopIteration
         try:
             batch = self._serial() if self.pool is None else self._threaded(self.pool)
-        except BaseException:  # Ctrl-C, a timeout
+        except BaseException:  # Ctrl-C, a timeout, a worker that couldn't begin
             self.done = True
             if self.pool is not None:
                 self.pool.close()
@@ -315,6 +323,8 @@ class _Iterator:
                         f"was not made in time; raise timeout=, or set it to 0 to wait without limit"
                     ) from None
                 continue
+            if isinstance(batch, _Fatal):
+                raise batch.error
             self.ready[number] = batch
         return self.ready.pop(self.number)
 
@@ -509,9 +519,11 @@ class DataLoader:
             )
         position, seed = state_dict["position"], state_dict["seed"]
         if not isinstance(position, int) or position < 0 or not isinstance(seed, int | None):
+            seed = position = None  # refused below
+        if position is None or (seed is None and position > 0):
             raise ValueError(
-                f"DataLoader.load_state_dict: expected position 0 or more and an integer seed or None, "
-                f"got position={position!r}, seed={seed!r}"
+                f"DataLoader.load_state_dict: expected position 0 or more and an integer seed, or position 0 "
+                f"and None, got position={state_dict['position']!r}, seed={state_dict['seed']!r}"
             )
         try:
             n = len(self)

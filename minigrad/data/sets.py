@@ -46,6 +46,7 @@ class ImageSet(Dataset[tuple[Any, Any]]):
 
     name: ClassVar[str]
     classes: ClassVar[tuple[str, ...]]
+    side: ClassVar[int] = 28
     full: ClassVar[int] = 255  # the pixel value that becomes 1
     mirrors: ClassVar[tuple[str, ...]] = ()
     sha256: ClassVar[dict[str, str]] = {}
@@ -70,8 +71,8 @@ class ImageSet(Dataset[tuple[Any, Any]]):
         self.data = read_idx(images)  # type: ignore[arg-type]
         raw = read_idx(labels)  # type: ignore[arg-type]
         x, y = np.asarray(self.data), np.asarray(raw)
-        if x.ndim != 3 or x.dtype != np.uint8:
-            raise _unlike(images, "uint8 images (N, H, W)", f"{x.dtype} {x.shape}")
+        if x.shape[1:] != (self.side, self.side) or x.dtype != np.uint8:
+            raise _unlike(images, f"uint8 images (N, {self.side}, {self.side})", f"{x.dtype} {x.shape}")
         if y.dtype != np.uint8 or y.shape != x.shape[:1]:
             raise _unlike(labels, f"{len(x)} uint8 labels, one an image", f"{y.dtype} {y.shape}")
         if y.max(initial=0) >= len(self.classes):
@@ -198,7 +199,7 @@ class Digits(ImageSet):
 
     name = "digits"
     classes = tuple("0123456789")
-    full = 16
+    side, full = 8, 16
     folders = ("digits",)
     packaged = "digits"
 
@@ -241,10 +242,14 @@ DEBIAN = Path("/usr/share/datasets")  # dataset-fashion-mnist installs fashion-m
 
 
 def _places(known: type[ImageSet], root: Any) -> list[Path]:
-    roots = [Path(root)] if root is not None else []
+    names = {part for f in known.folders for part in Path(f).parts}
+    places = []
+    if root is not None:
+        places += [*(Path(root) / f for f in known.folders), Path(root)]
     if env := os.environ.get("MINIGRAD_DATA"):
-        roots.append(Path(env))
-    places = [r / sub for r in roots for sub in (".", *known.folders)]
+        places += [Path(env) / f for f in known.folders]
+        if Path(env).name in names:  # the sets share their file names: only the folder's tells them apart
+            places.append(Path(env))
     if known.packaged is not None:
         places.append(Path(__file__).parent / known.packaged)
     else:
