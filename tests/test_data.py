@@ -131,7 +131,7 @@ def test_random_split_by_fractions_hands_out_the_remainder_from_the_first():
 def test_random_split_refuses_lengths_that_do_not_add_up():
     with pytest.raises(ValueError, match=r"Sum of input lengths.*sum to 10.*got \[3, 3\]"):
         random_split(range(10), [3, 3])
-    with pytest.raises(ValueError, match="Fraction at index 1 is not between 0 and 1, got -0.5"):
+    with pytest.raises(ValueError, match="Fraction at index 0 is not between 0 and 1, got 1.5"):
         random_split(range(10), [1.5, -0.5])
     with pytest.warns(UserWarning, match="split at index 1 is 0"):
         random_split(range(2), [0.9, 0.1])[1]
