@@ -4,6 +4,7 @@ from collections import Counter, OrderedDict, defaultdict, namedtuple
 
 import numpy as np
 import pytest
+from minigrad.random import Generator
 
 import minigrad
 from minigrad.data import (
@@ -25,7 +26,6 @@ from minigrad.data import (
     default_convert,
     random_split,
 )
-from minigrad.random import Generator
 
 
 def same(a, b):
@@ -131,7 +131,7 @@ def test_random_split_by_fractions_hands_out_the_remainder_from_the_first():
 def test_random_split_refuses_lengths_that_do_not_add_up():
     with pytest.raises(ValueError, match=r"Sum of input lengths.*sum to 10.*got \[3, 3\]"):
         random_split(range(10), [3, 3])
-    with pytest.raises(ValueError, match="Fraction at index 0 is not between 0 and 1, got 1.5"):
+    with pytest.raises(ValueError, match=r"Fraction at index 0 is not between 0 and 1, got 1.5"):
         random_split(range(10), [1.5, -0.5])
     with pytest.warns(UserWarning, match="split at index 1 is 0"):
         random_split(range(2), [0.9, 0.1])[1]
@@ -243,7 +243,7 @@ def test_the_kind_of_mapping_survives():
 
 
 def test_what_cannot_be_collated_is_refused():
-    with pytest.raises(TypeError, match="must contain tensors, numpy arrays, numbers.*NoneType"):
+    with pytest.raises(TypeError, match=r"must contain tensors, numpy arrays, numbers.*NoneType"):
         default_collate([None])
     with pytest.raises(TypeError, match="found <U1"):
         default_collate([np.array(["a"])])

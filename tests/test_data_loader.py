@@ -11,6 +11,7 @@ import traceback
 
 import numpy as np
 import pytest
+from minigrad.random import Generator
 
 import minigrad
 from minigrad.data import (
@@ -28,7 +29,6 @@ from minigrad.data import (
     default_collate,
     get_worker_info,
 )
-from minigrad.random import Generator
 
 WORKERS = (0, 1, 4)
 
@@ -189,7 +189,12 @@ def images(n=30):
 
 
 PAIRS = TensorDataset(minigrad.arange(60.0).reshape(20, 3), minigrad.arange(20))
-GATHERED = [PAIRS, Subset(PAIRS, list(range(19, 4, -1))), Subset(Subset(PAIRS, [3, 5, 7, -1]), [1, -1]), images()]
+GATHERED = [
+    PAIRS,
+    Subset(PAIRS, list(range(19, 4, -1))),
+    Subset(Subset(PAIRS, [3, 5, 7, -1]), [1, -1]),
+    images(),
+]
 
 
 @pytest.mark.parametrize("dataset", GATHERED, ids=["tensors", "subset", "subset of a subset", "images"])
@@ -228,6 +233,17 @@ def test_gathering_is_left_where_items_are_made_otherwise():
     shown = images()
     shown.transform = lambda image: image.sum()
     assert next(iter(DataLoader(shown, 2)))[0].shape == (2,)
+
+
+@pytest.mark.parametrize("batch", [[], [0.5], [True], ["a"], [None]], ids=str)
+def test_gathering_refuses_the_indices_that_items_refuse(batch):
+    def outcome(**options):
+        try:
+            return flat(next(iter(DataLoader(PAIRS, batch_sampler=[batch], **options))))
+        except Exception as e:
+            return type(e)
+
+    assert outcome() == outcome(collate_fn=lambda items: default_collate(items))
 
 
 def test_gathering_keeps_the_graph():
@@ -514,7 +530,9 @@ def test_a_pass_resumes_bit_equal_at_every_position(name, workers):
     minigrad.manual_seed(11)
     uncut, cuts = LOADERS[name](workers), []
     whole = two_passes(
-        uncut, 2 * len(list(LOADERS[name](0))), lambda: cuts.append((uncut.state_dict(), minigrad.get_rng_state()))
+        uncut,
+        2 * len(list(LOADERS[name](0))),
+        lambda: cuts.append((uncut.state_dict(), minigrad.get_rng_state())),
     )
     done = 0
     for k, (state, rng) in enumerate(cuts):
@@ -573,7 +591,9 @@ def test_a_state_of_another_loader_is_refused(state, error, text):
 
 
 def test_lengths_are_pytorchs():
-    assert [len(DataLoader(range(10), b, drop_last=d)) for b, d in ((3, False), (3, True), (None, False))] == [4, 3, 10]
+    assert [
+        len(DataLoader(range(10), b, drop_last=d)) for b, d in ((3, False), (3, True), (None, False))
+    ] == [4, 3, 10]
     assert len(DataLoader(range(10), batch_sampler=[[1], [2]])) == 2
     with pytest.raises(TypeError):
         len(DataLoader(Stream(), 2))
@@ -587,7 +607,12 @@ def test_lengths_are_pytorchs():
 
 def test_defaults_are_pytorchs():
     loader = DataLoader(range(3))
-    assert (loader.batch_size, loader.drop_last, loader.num_workers, loader.prefetch_factor) == (1, False, 0, None)
+    assert (loader.batch_size, loader.drop_last, loader.num_workers, loader.prefetch_factor) == (
+        1,
+        False,
+        0,
+        None,
+    )
     assert isinstance(loader.sampler, SequentialSampler) and loader.collate_fn is default_collate
     assert DataLoader(range(3), num_workers=1).prefetch_factor == 2
     assert isinstance(DataLoader(range(3), shuffle=True).sampler, RandomSampler)

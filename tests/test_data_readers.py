@@ -87,7 +87,7 @@ def test_every_flipped_byte_of_a_gzip_is_refused_or_harmless(tmp_path):
 
 @pytest.mark.parametrize("read", [read_idx, read_csv, read_npy, read_npz])
 def test_a_missing_file_or_a_folder_is_told(tmp_path, read):
-    with pytest.raises(FileNotFoundError, match="nothing.here: no such file; expected a .* file there"):
+    with pytest.raises(FileNotFoundError, match=r"nothing.here: no such file; expected a .* file there"):
         read(tmp_path / "nothing.here")
     with pytest.raises(ValueError, match="expected a file, got a folder"):
         read(tmp_path)

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 import minigrad
-from minigrad.data import SETS, DataLoader, Digits, FashionMNIST, MNIST, cache_folder, find, sets  # isort: skip
+from minigrad.data import MNIST, SETS, DataLoader, Digits, FashionMNIST, cache_folder, find, sets
 from minigrad.data.download import download
 
 
@@ -93,14 +93,18 @@ def test_files_may_be_unpacked(tmp_path):
 
 
 def test_a_missing_set_lists_every_place(tmp_path):
-    with pytest.raises(RuntimeError, match="FashionMNIST: Dataset not found. You can use download=True") as caught:
+    with pytest.raises(
+        RuntimeError, match=r"FashionMNIST: Dataset not found. You can use download=True"
+    ) as caught:
         FashionMNIST(tmp_path, download=False)
     for place in find("fashion-mnist", tmp_path).looked:
         assert str(place) in str(caught.value)
 
 
 def test_an_unknown_name_is_refused():
-    with pytest.raises(ValueError, match=r"unknown set 'cifar'; expected one of \['digits', 'fashion-mnist', 'mnist'\]"):
+    with pytest.raises(
+        ValueError, match=r"unknown set 'cifar'; expected one of \['digits', 'fashion-mnist', 'mnist'\]"
+    ):
         find("cifar")
 
 
@@ -133,13 +137,19 @@ def test_transforms_get_the_raw_image_and_the_label(tmp_path):
     x, y = put(tmp_path)
     shown = MNIST(tmp_path, transform=lambda image: image, target_transform=lambda label: -label)
     image, label = shown[1]
-    assert image.dtype is minigrad.uint8 and np.array_equal(np.asarray(image), x[1][None]) and label == -int(y[1])
+    assert (
+        image.dtype is minigrad.uint8
+        and np.array_equal(np.asarray(image), x[1][None])
+        and label == -int(y[1])
+    )
 
 
 def test_tensors_are_all_of_it_flat(tmp_path):
     x, y = put(tmp_path)
     flat, labels = MNIST(tmp_path, train=False).tensors()
-    assert flat.shape == (6, 784) and np.array_equal(np.asarray(flat), x.reshape(6, -1).astype(np.float32) / 255)
+    assert flat.shape == (6, 784) and np.array_equal(
+        np.asarray(flat), x.reshape(6, -1).astype(np.float32) / 255
+    )
     assert labels.tolist() == y.tolist()
 
 
@@ -149,7 +159,9 @@ def test_digits_are_shipped():
     assert train[0][0].shape == (1, 8, 8) and train[0][1] == 0 and len(train.classes) == 10
     x, y = test.tensors()
     assert x.shape == (360, 64) and np.asarray(x).max() == 1.0 and set(y.tolist()) == set(range(10))
-    assert "CC BY 4.0" in Digits.__doc__ and "Creative Commons" in (train.folder / "ATTRIBUTION.txt").read_text()
+    assert (
+        "CC BY 4.0" in Digits.__doc__ and "Creative Commons" in (train.folder / "ATTRIBUTION.txt").read_text()
+    )
 
 
 def test_digits_are_the_published_ones():
@@ -177,14 +189,16 @@ def test_a_truncated_file_is_named_and_not_passed_over(tmp_path):
     put(tmp_path)
     path = tmp_path / "train-images-idx3-ubyte.gz"
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(ValueError, match="train-images-idx3-ubyte.gz: not a valid gzipped IDX file"):
+    with pytest.raises(ValueError, match=r"train-images-idx3-ubyte.gz: not a valid gzipped IDX file"):
         MNIST(tmp_path)
 
 
 def test_the_pinned_hashes_are_complete():
     for known in SETS.values():
         if known.packaged is None:
-            assert sorted(known.sha256) == sorted(f"{n}.gz" for p in (True, False) for n in (sets._IMAGES[p], sets._LABELS[p]))
+            assert sorted(known.sha256) == sorted(
+                f"{n}.gz" for p in (True, False) for n in (sets._IMAGES[p], sets._LABELS[p])
+            )
             assert all(len(h) == 64 for h in known.sha256.values())
 
 
@@ -270,14 +284,18 @@ def test_progress_tells_rate_and_time_left(monkeypatch, capsys):
 
 def test_another_hash_is_refused_and_nothing_left(server, tmp_path):
     server.files["f.bin"] = BODY
-    with pytest.raises(RuntimeError, match=f"f.bin from .* expected SHA-256 {'0' * 64}, got {HASH}.*Nothing was kept"):
+    with pytest.raises(
+        RuntimeError, match=f"f.bin from .* expected SHA-256 {'0' * 64}, got {HASH}.*Nothing was kept"
+    ):
         download([server.url + "f.bin"], tmp_path / "f.bin", "0" * 64)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_truncated_answer_is_refused_and_nothing_left(server, tmp_path):
     server.files["f.bin"], server.cut = BODY, 7
-    with pytest.raises(RuntimeError, match="could not fetch f.bin: .*300,0.*Check the network, or put the file at"):
+    with pytest.raises(
+        RuntimeError, match=r"could not fetch f.bin: .*300,0.*Check the network, or put the file at"
+    ):
         download([server.url + "f.bin"], tmp_path / "f.bin", HASH)
     assert list(tmp_path.iterdir()) == []
 
@@ -329,14 +347,16 @@ def test_a_full_disk_is_told_and_no_mirror_tried(server, tmp_path, monkeypatch):
         def write(self, piece):
             raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(module.os, "fdopen", lambda fd, mode: Full(open(fd, mode)))
+    monkeypatch.setattr(module.os, "fdopen", lambda fd, mode: Full(open(fd, mode)))  # noqa: SIM115
     with pytest.raises(OSError, match="No space left") as caught:
         download([server.url + "f.bin", server.url + "f.bin"], tmp_path / "f.bin", HASH)
     assert server.asked == ["/f.bin"] and "nothing was left there" in caught.value.__notes__[0]
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.skipif(os.name == "nt" or getattr(os, "geteuid", lambda: 0)() == 0, reason="root writes anywhere")
+@pytest.mark.skipif(
+    os.name == "nt" or getattr(os, "geteuid", lambda: 0)() == 0, reason="root writes anywhere"
+)
 def test_a_read_only_folder_is_told(server, tmp_path):
     tmp_path.chmod(0o500)
     with pytest.raises(OSError) as caught:
@@ -396,7 +416,7 @@ def test_a_set_downloads_to_the_root_given(server, tmp_path, monkeypatch):
 def test_a_failed_download_of_a_set_lists_the_places_too(server, tmp_path, monkeypatch):
     serve(server, monkeypatch, tmp_path)
     server.files["train-labels-idx1-ubyte.gz"] = b"another"
-    with pytest.raises(RuntimeError, match="train-labels-idx1-ubyte.gz from .* expected SHA-256") as caught:
+    with pytest.raises(RuntimeError, match=r"train-labels-idx1-ubyte.gz from .* expected SHA-256") as caught:
         FashionMNIST()
     assert str(tmp_path / "debian") in caught.value.__notes__[-1]
     assert [p.name for p in (cache_folder() / "fashion-mnist").iterdir()] == ["train-images-idx3-ubyte.gz"]

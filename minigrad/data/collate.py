@@ -32,9 +32,7 @@ def default_convert(data: Any) -> Any:
     return data
 
 
-def collate(
-    batch: Any, *, collate_fn_map: Mapping[Any, Callable[..., Any]] | None = None
-) -> Any:
+def collate(batch: Any, *, collate_fn_map: Mapping[Any, Callable[..., Any]] | None = None) -> Any:
     """Merges a list of items by the type of the first, with the functions of ``collate_fn_map``.
 
     Those are called as ``function(batch, collate_fn_map=collate_fn_map)``; an exact type goes first,

@@ -43,9 +43,7 @@ class IterableDataset(Dataset[T_co]):
     """
 
     def __iter__(self) -> Iterator[T_co]:
-        raise NotImplementedError(
-            f"{type(self).__name__}: an IterableDataset has to define __iter__"
-        )
+        raise NotImplementedError(f"{type(self).__name__}: an IterableDataset has to define __iter__")
 
     def __add__(self, other: Dataset[Any]) -> Any:
         return ChainDataset([self, other])
@@ -79,11 +77,8 @@ class TensorDataset(Dataset[tuple[Tensor, ...]]):
 
     def collated(self, indices: Sequence[int]) -> list[Tensor]:
         """``default_collate([self[i] for i in indices])`` by one gather of each tensor."""
-        rows = np.asarray(indices, dtype=np.intp)
-        return [
-            t[wrap(rows)] if t.requires_grad else wrap(t._array.take(rows, axis=0))
-            for t in self.tensors
-        ]
+        rows = as_rows(indices)
+        return [t[wrap(rows)] if t.requires_grad else wrap(t._array.take(rows, axis=0)) for t in self.tensors]
 
 
 class StackDataset(Dataset[Any]):
@@ -152,8 +147,7 @@ class ChainDataset(IterableDataset[Any]):
         for d in self.datasets:
             if not isinstance(d, IterableDataset):
                 raise TypeError(
-                    f"ChainDataset: expected IterableDatasets, got {type(d).__name__}; "
-                    f"use ConcatDataset"
+                    f"ChainDataset: expected IterableDatasets, got {type(d).__name__}; use ConcatDataset"
                 )
             yield d
 
@@ -220,6 +214,14 @@ def random_split(
     order = permutation(n, generator)
     ends = itertools.accumulate(sizes)
     return [Subset(dataset, order[end - k : end]) for end, k in zip(ends, sizes, strict=True)]
+
+
+def as_rows(indices: Any) -> np.ndarray:
+    """Indices as an array to gather by. TypeError for what indexing item by item would refuse."""
+    rows = np.asarray(indices)
+    if rows.dtype.kind not in "iu":
+        raise TypeError(f"expected integer indices, got {rows.dtype}")
+    return rows
 
 
 def gatherer(dataset: Any) -> Callable[[Sequence[int]], Any] | None:

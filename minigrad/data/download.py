@@ -16,9 +16,7 @@ _PIECE = 1 << 16
 _STALE = 3600.0  # seconds after which a part file can't be another process's download
 
 
-def download(
-    urls: Sequence[str], path: str | os.PathLike[str], sha256: str, timeout: float = 30.0
-) -> Path:
+def download(urls: Sequence[str], path: str | os.PathLike[str], sha256: str, timeout: float = 30.0) -> Path:
     """Fetches the first of ``urls`` that answers to ``path`` and returns it.
 
     It is written beside ``path`` under a temporary name, checked against ``sha256``, flushed to disk and
@@ -31,9 +29,7 @@ def download(
     target = Path(path)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(
-            prefix=f".{target.name}.", suffix=".part", dir=target.parent
-        )
+        handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
     except OSError as e:
         e.add_note(f"download: cannot write {target}; give another folder as root or in MINIGRAD_DATA")
         raise

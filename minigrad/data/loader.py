@@ -18,7 +18,7 @@ from time import monotonic
 from typing import Any, NamedTuple
 
 from .collate import default_collate, default_convert
-from .datasets import Dataset, IterableDataset, gatherer
+from .datasets import IterableDataset, gatherer
 from .samplers import BatchSampler, RandomSampler, Sampler, SequentialSampler
 
 _END: Any = object()
@@ -116,7 +116,8 @@ class _Pass:
             return work
         if self.gather is not None:
             try:
-                return self.gather(work)
+                if len(work):
+                    return self.gather(work)
             except (IndexError, ValueError, TypeError):
                 pass  # one by one finds which index it was
         try:
@@ -152,9 +153,7 @@ class _Pass:
             try:
                 items = whole(work)
             except Exception as e:
-                e.add_note(
-                    f"DataLoader: raised by {name}.__getitems__({_short(work)}), batch {number}"
-                )
+                e.add_note(f"DataLoader: raised by {name}.__getitems__({_short(work)}), batch {number}")
                 raise
             if len(items) != len(work):
                 raise ValueError(
@@ -167,9 +166,7 @@ class _Pass:
             try:
                 items.append(self.dataset[index])
             except Exception as e:
-                e.add_note(
-                    f"DataLoader: raised by {name} at dataset index {index!r}, batch {number}"
-                )
+                e.add_note(f"DataLoader: raised by {name} at dataset index {index!r}, batch {number}")
                 raise
         return items if self.batched else items[0]
 
@@ -431,9 +428,7 @@ class DataLoader:
                     f"DataLoader: expected a dataset with __getitem__ and __len__, or an IterableDataset, "
                     f"got {type(dataset).__name__}"
                 )
-            sampler = (
-                RandomSampler(dataset, generator=generator) if shuffle else SequentialSampler(dataset)
-            )
+            sampler = RandomSampler(dataset, generator=generator) if shuffle else SequentialSampler(dataset)
         if batch_size is not None:
             cut = BatchSampler(sampler or (), batch_size, drop_last)  # refuses a wrong batch_size
             batch_sampler = None if streams else cut

@@ -98,9 +98,7 @@ def read_csv(
             if first is None:
                 raise _wrong(path, "CSV", "a table", "an empty file")
             names = [n.strip().lstrip("\ufeff") for n in first] if header else None
-            chosen = (
-                columns if columns is not None else dtype if isinstance(dtype, Mapping) else None
-            )
+            chosen = columns if columns is not None else dtype if isinstance(dtype, Mapping) else None
             where = _columns(path, chosen, names, len(first))
             if isinstance(dtype, Mapping):
                 kinds = [dtype[c] if c in dtype else get_default_dtype() for c in chosen or ()]
@@ -131,9 +129,7 @@ def read_csv(
                 if row:
                     keep(row)
         except UnicodeDecodeError as e:
-            raise _wrong(
-                path, "CSV", f"text in {encoding}", f"byte {e.object[e.start]:#04x}"
-            ) from None
+            raise _wrong(path, "CSV", f"text in {encoding}", f"byte {e.object[e.start]:#04x}") from None
         except csv.Error as e:
             raise _wrong(path, "CSV", "rows as in RFC 4180", f"{e} in line {rows.line_num}") from None
     made = [
@@ -147,9 +143,7 @@ def read_csv(
     return wrap(np.stack([np.asarray(m) for m in made], axis=1))
 
 
-def _columns(
-    path: Any, chosen: Any, names: Sequence[str] | None, width: int
-) -> list[int]:
+def _columns(path: Any, chosen: Any, names: Sequence[str] | None, width: int) -> list[int]:
     if names is not None and len(set(names)) != len(names) and chosen is not None:
         twice = sorted({n for n in names if names.count(n) > 1})
         if any(c in twice for c in chosen):
@@ -214,8 +208,7 @@ def read_npz(path: str | os.PathLike[str]) -> dict[str, Tensor]:
             raise _wrong(path, "npz", "an archive of arrays", "one array; use read_npy")
         with found:
             return {
-                name: _supported(path, "npz", _numpy_load(path, found, "npz", name))
-                for name in found.files
+                name: _supported(path, "npz", _numpy_load(path, found, "npz", name)) for name in found.files
             }
 
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from ..autograd import wrap
 from ..tensor import Tensor
-from .datasets import Dataset
+from .datasets import Dataset, as_rows
 from .download import download as fetch
 from .readers import read_idx
 
@@ -109,9 +109,7 @@ class ImageSet(Dataset[tuple[Any, Any]]):
     def __getitem__(self, index: Any) -> tuple[Any, Any]:
         index = int(index)
         if not -len(self) <= index < len(self):
-            raise IndexError(
-                f"{type(self).__name__}: index {index} is out of range for {len(self)} images"
-            )
+            raise IndexError(f"{type(self).__name__}: index {index} is out of range for {len(self)} images")
         image = self.data._array[index][None]
         shown = self._scaled(image) if self.transform is None else self.transform(wrap(image))
         label = int(self.targets._array[index])
@@ -127,7 +125,7 @@ class ImageSet(Dataset[tuple[Any, Any]]):
 
     def collated(self, indices: Sequence[int]) -> list[Tensor]:
         """``default_collate([self[i] for i in indices])`` by one gather, without transforms."""
-        rows = np.asarray(indices, dtype=np.intp)
+        rows = as_rows(indices)
         x = self.data._array.take(rows, axis=0)
         return [self._scaled(x[:, None]), wrap(self.targets._array.take(rows))]
 
@@ -207,9 +205,7 @@ class Digits(ImageSet):
 SETS: dict[str, type[ImageSet]] = {s.name: s for s in (FashionMNIST, MNIST, Digits)}
 
 
-def find(
-    name: str, root: str | os.PathLike[str] | None = None, train: bool | None = None
-) -> Found:
+def find(name: str, root: str | os.PathLike[str] | None = None, train: bool | None = None) -> Found:
     """Where the set ``name`` is, without reading or downloading it: both parts, or the one asked for.
 
     A root may be the set's folder itself, or hold it under its name or where torchvision puts it;
