@@ -264,7 +264,7 @@ class OnTensors(Namespace):
 
     def __getattr__(self, name: str) -> Any:
         for op in OPS.values():
-            if op.numpy == name:
+            if name in op.numpy:
                 break
         else:
             raise AttributeError(f"a gradient rule calls m.{name}, but no row provides it on tensors")
@@ -399,8 +399,10 @@ def _promoted(
     op: Op, promote: str, inputs: Sequence[Any], arrays: list[Any], kind: Any, mixed: bool
 ) -> list[Any]:
     """Casts operands as the row says: "match" refuses, the others follow PyTorch's promotion."""
+    fixed = op.fixed
     if promote == "match":
-        if mixed:
+        floats = {x._array.dtype for i, x in enumerate(inputs) if i not in fixed and isinstance(x, Variable)}
+        if len(floats) > 1:
             got = ", ".join(errors.describe(x) for x in inputs if isinstance(x, Variable))
             raise RuntimeError(f"{op.name}: expected operands to have the same dtype, but got: {got}; "
                                f"convert one with .to(dtype)")  # fmt: skip
@@ -410,6 +412,8 @@ def _promoted(
             return arrays
     operands: list[tuple[dtypes.dtype, int]] = []
     for i, x in enumerate(inputs):
+        if i in fixed:
+            continue
         if isinstance(x, Variable):
             operands.append((dtypes.from_numpy_dtype(x._array.dtype), 2 if x._array.ndim else 1))
         elif x is not None:
@@ -423,10 +427,10 @@ def _promoted(
     first = next(a for a, x in zip(arrays, inputs, strict=True) if isinstance(x, Variable))
     m = backend.module_of(first).m
     return [
-        a if a is None else (a if a.dtype == target else a.astype(target))
+        a if a is None or i in fixed else (a if a.dtype == target else a.astype(target))
         if isinstance(x, Variable)
         else m.asarray(a, dtype=target)
-        for a, x in zip(arrays, inputs, strict=True)
+        for i, (a, x) in enumerate(zip(arrays, inputs, strict=True))
     ]  # fmt: skip
 
 
@@ -653,9 +657,7 @@ def walk(
                 for index, g in enumerate(grads):
                     if (node, index) in targets:
                         captured[node, index] = g
-                needs = [
-                    p is not None and (needed is None or p[0] in needed) for p in node.parents
-                ]
+                needs = [p is not None and (needed is None or p[0] in needed) for p in node.parents]
                 if not any(needs):
                     continue
                 if node.freed:
@@ -890,7 +892,7 @@ def _decorating(cls: type[_Mode], function: Any) -> Any:
     return made(function) if callable(function) else made
 
 
-class no_grad(_Mode):  # noqa: N801
+class no_grad(_Mode):
     """Nothing is recorded: for inference, updates and metrics. A context manager and a decorator."""
 
     changes = {"grad": False}  # noqa: RUF012
@@ -899,7 +901,7 @@ class no_grad(_Mode):  # noqa: N801
         return _decorating(cls, function) if function is not None else super().__new__(cls)
 
 
-class enable_grad(_Mode):  # noqa: N801
+class enable_grad(_Mode):
     """Recording, inside a ``no_grad`` block too."""
 
     changes = {"grad": True}  # noqa: RUF012
@@ -908,7 +910,7 @@ class enable_grad(_Mode):  # noqa: N801
         return _decorating(cls, function) if function is not None else super().__new__(cls)
 
 
-class set_grad_enabled(_Mode):  # noqa: N801
+class set_grad_enabled(_Mode):
     """Recording or not, by ``mode``: at once when called, until the block's end when used as a context."""
 
     def __init__(self, mode: bool) -> None:
@@ -930,7 +932,7 @@ class set_grad_enabled(_Mode):  # noqa: N801
         return wrapper
 
 
-class inference_mode(_Mode):  # noqa: N801
+class inference_mode(_Mode):
     """``no_grad``, and its tensors can never be part of a graph later."""
 
     def __new__(cls, mode: Any = True) -> Any:
@@ -941,14 +943,14 @@ class inference_mode(_Mode):  # noqa: N801
         self.changes = {"grad": False, "inference": True} if on else {"inference": False}
 
 
-class detect_anomaly(_Mode):  # noqa: N801
+class detect_anomaly(_Mode):
     """Remembers where each op was called, and raises when a gradient turns NaN, saying which op made it."""
 
     def __init__(self, check_nan: bool = True) -> None:
         self.changes = {"anomaly": check_nan}
 
 
-class set_detect_anomaly(set_grad_enabled):  # noqa: N801
+class set_detect_anomaly(set_grad_enabled):
     """``detect_anomaly`` as a switch."""
 
     def __init__(self, mode: bool, check_nan: bool = True) -> None:
@@ -994,6 +996,8 @@ class capture:
 
 
 def __getattr__(name: str) -> Any:  # what is built on the graph, under PyTorch's paths
+    if name.startswith("__"):
+        raise AttributeError(name)
     from . import function, transforms
 
     for room in (function, transforms):

@@ -20,7 +20,11 @@ from typing import Any, NamedTuple
 
 OPS: dict[str, Op] = {}
 COMPOSITES: dict[str, Composite] = {}
-PUBLIC_NAMES = {"x": "input", "y": "other"}  # rows are read by mathematicians, functions called by torch users
+ALIASES: dict[str, str] = {}  # second name -> the public function's name
+PUBLIC_NAMES = {
+    "x": "input",
+    "y": "other",
+}  # rows are read by mathematicians, functions called by torch users
 
 
 class Case(NamedTuple):
@@ -35,7 +39,7 @@ def case(*operands: Any, **attrs: Any) -> Case:
     return Case(operands, attrs)
 
 
-class ints(NamedTuple):  # noqa: N801 - reads as a noun in a row
+class ints(NamedTuple):
     """An integer operand: its shape, and the range ``low <= value < high``."""
 
     shape: tuple[int, ...]
@@ -43,13 +47,13 @@ class ints(NamedTuple):  # noqa: N801 - reads as a noun in a row
     low: int = 0
 
 
-class bools(NamedTuple):  # noqa: N801
+class bools(NamedTuple):
     """A boolean operand of a shape."""
 
     shape: tuple[int, ...]
 
 
-class floats(NamedTuple):  # noqa: N801
+class floats(NamedTuple):
     """A float operand with a domain of its own."""
 
     shape: tuple[int, ...]
@@ -92,19 +96,21 @@ class Op:
         outputs: Sequence[str] = ("out",),
         mutates: Sequence[str] = (),
         cases: Iterable[Case] = (),
-        numpy: str | None = None,
+        numpy: str | Sequence[str] = (),
         method: bool = True,
         public: bool = True,
         spread: str | None = None,
         random: bool = False,
+        integer: bool = False,
     ) -> None:
         self.name = forward.__name__.rstrip("_") if not mutates else forward.__name__
         self.forward, self.doc = forward, inspect.getdoc(forward) or ""
         self.elementwise, self.promote, self.view, self.wide = elementwise, promote, view, wide
         self.domain, self.kinks, self.flops, self.analytic = domain, tuple(kinks), flops, analytic
         self.outputs, self.mutates, self.cases = tuple(outputs), tuple(mutates), tuple(cases)
-        self.numpy, self.method, self.public = numpy or self.name, method, public
-        self.spread, self.random = spread, random
+        self.numpy = (numpy,) if isinstance(numpy, str) else tuple(numpy) or (self.name,)
+        self.method, self.public = method, public
+        self.spread, self.random, self.integer = spread, random, integer
         self.constant = tuple(constant)  # inputs without a gradient: indices, masks
         self.gradient = gradient  # None: declared not differentiable; ...: a rule must follow
         self.rules: list[Rule] = []
@@ -116,6 +122,7 @@ class Op:
         self.variadic = any(p.kind is p.VAR_POSITIONAL for p in positional)
         self.inputs = tuple(p.name for p in positional)
         self.optional = tuple(p.name for p in positional if p.default is not p.empty)
+        self.fixed = frozenset(i for i, n in enumerate(self.inputs) if n in self.constant)  # not promoted
         self.attrs = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
         if not self.doc:
             raise self._refuse("it has no docstring: give its formula in one line")
@@ -180,9 +187,7 @@ class Op:
         if self.differentiable:
             covered = {r.target for r in self.rules}
             missing = [
-                n
-                for i, n in enumerate(self.inputs)
-                if not {i, None} & covered and n not in self.constant
+                n for i, n in enumerate(self.inputs) if not {i, None} & covered and n not in self.constant
             ]
             if missing:
                 raise self._refuse(
@@ -231,7 +236,7 @@ class Op:
             attrs.update(zip(attrs, rest, strict=False))
         for name, value in kwargs.items():
             if name in ("axis", "keepdims"):  # NumPy's spelling, which PyTorch takes too
-                name = "dim" if name == "axis" else "keepdim"
+                name = "keepdim" if name == "keepdims" else "dims" if "dims" in attrs else "dim"
             if name not in attrs:
                 raise TypeError(f"{self.name}() got an unexpected argument {name!r}: {self.usage()}")
             attrs[name] = value
@@ -254,8 +259,10 @@ def op(function: Callable[..., Any] | None = None, /, **row: Any) -> Any:
 
 def elementwise(function: Callable[..., Any] | None = None, /, **row: Any) -> Any:
     """Declares a row that works element by element, its operands broadcast and promoted."""
-    return op(**{"elementwise": True, "promote": "float", **row})(function) if function else op(
-        **{"elementwise": True, "promote": "float", **row}
+    return (
+        op(**{"elementwise": True, "promote": "float", **row})(function)
+        if function
+        else op(**{"elementwise": True, "promote": "float", **row})
     )
 
 
@@ -279,6 +286,13 @@ def composite(
         return f
 
     return declare(function) if function is not None else declare
+
+
+def alias(name: str, of: str) -> None:
+    """Declares a second name of a public function, with its method and in-place form."""
+    if name in OPS or name in COMPOSITES or name in ALIASES:
+        raise TypeError(f"alias {name}: a public function of that name exists already")
+    ALIASES[name] = of
 
 
 def check_table() -> None:

@@ -15,7 +15,7 @@ import numpy as np
 from . import autograd, backend, dtypes, errors
 from .autograd import Node, Removable, Variable, apply, wrap
 from .dtypes import as_dtype, dtype, from_numpy_dtype
-from .op import COMPOSITES, OPS, Op
+from .op import ALIASES, COMPOSITES, OPS, Op
 
 _NONE: dict[str, Any] = {}
 
@@ -207,7 +207,11 @@ class Tensor(Variable):
         return self._inference
 
     def is_set_to(self, other: Tensor) -> bool:
-        return self.data_ptr() == other.data_ptr() and self.shape == other.shape and self.stride() == other.stride()
+        return (
+            self.data_ptr() == other.data_ptr()
+            and self.shape == other.shape
+            and self.stride() == other.stride()
+        )
 
     def get_device(self) -> int:
         return -1 if self.device.type == "cpu" else self.device.index or 0
@@ -227,7 +231,11 @@ class Tensor(Variable):
     # ---- the graph ---------------------------------------------------------------------------------------
 
     def backward(
-        self, gradient: Any = None, retain_graph: bool | None = None, create_graph: bool = False, inputs: Any = None
+        self,
+        gradient: Any = None,
+        retain_graph: bool | None = None,
+        create_graph: bool = False,
+        inputs: Any = None,
     ) -> None:
         """Adds d(self)/d(leaf) to the ``.grad`` of every leaf it was computed from."""
         autograd.backward(self, gradient, retain_graph, create_graph, inputs)
@@ -268,7 +276,9 @@ class Tensor(Variable):
     def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> Removable:
         """Calls ``hook(grad)`` when this tensor's gradient is known; a tensor returned replaces it."""
         if not self.requires_grad:
-            raise RuntimeError("register_hook: cannot register a hook on a tensor that doesn't require gradient")
+            raise RuntimeError(
+                "register_hook: cannot register a hook on a tensor that doesn't require gradient"
+            )
         if self._node is not None:
             return autograd.add_hook(self._node, self._index, hook)
         if self._hooks is None:
@@ -293,7 +303,9 @@ class Tensor(Variable):
     def item(self) -> Any:
         """The one element as a Python number."""
         if self._array.size != 1:
-            raise RuntimeError(f"item: a Tensor with {self._array.size} elements cannot be converted to Scalar; index it first")
+            raise RuntimeError(
+                f"item: a Tensor with {self._array.size} elements cannot be converted to Scalar; index it first"
+            )
         return self._array.item() if self._array.dtype.kind != "V" else float(self._array.reshape(-1)[0])
 
     def tolist(self) -> Any:
@@ -305,9 +317,13 @@ class Tensor(Variable):
         if force:
             return backend.module_of(self._array).to_numpy(self._array)
         if self.requires_grad:
-            raise RuntimeError("numpy: Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
+            raise RuntimeError(
+                "numpy: Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead."
+            )
         if self.device.type != "cpu":
-            raise TypeError(f"numpy: can't convert {self.device} device type tensor to numpy. Use Tensor.cpu() first")
+            raise TypeError(
+                f"numpy: can't convert {self.device} device type tensor to numpy. Use Tensor.cpu() first"
+            )
         return self._array
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
@@ -491,9 +507,13 @@ class Tensor(Variable):
 
         return show(self)
 
-    def new_tensor(self, data: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    def new_tensor(
+        self, data: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False
+    ) -> Tensor:
         """A tensor of data with this one's dtype and device."""
-        return tensor(data, dtype=dtype or self.dtype, device=device or self.device, requires_grad=requires_grad)
+        return tensor(
+            data, dtype=dtype or self.dtype, device=device or self.device, requires_grad=requires_grad
+        )
 
 
 _TYPE_NAMES = {"float32": "Float", "float64": "Double", "float16": "Half", "bfloat16": "BFloat16", "int64": "Long",
@@ -509,8 +529,10 @@ def _assigned(part: Tensor, value: Tensor, name: str) -> Tensor:
     while value.ndim > len(shape) and value.shape[0] == 1:
         value = value.reshape(value.shape[1:])
     clash = errors.broadcast_clash(tuple(value.shape), shape)
-    if clash or value.ndim > len(shape) or any(
-        a not in (1, b) for a, b in zip(value.shape[::-1], shape[::-1], strict=False)
+    if (
+        clash
+        or value.ndim > len(shape)
+        or any(a not in (1, b) for a, b in zip(value.shape[::-1], shape[::-1], strict=False))
     ):
         raise RuntimeError(f"{name}: shape mismatch: value tensor of shape {list(value.shape)} cannot be broadcast to "
                            f"indexing result of shape {list(shape)}; reshape it")  # fmt: skip
@@ -524,11 +546,19 @@ def _raw_index(t: Tensor, index: Any) -> Any:
     for p in parts:
         if isinstance(p, Tensor):
             if p.dtype.category == 2:
-                raise IndexError(f"getitem: tensors used as indices must be long, int, byte or bool tensors, got {p.dtype}")
+                raise IndexError(
+                    f"getitem: tensors used as indices must be long, int, byte or bool tensors, got {p.dtype}"
+                )
             a = p._array
-            out.append(a.astype(bool) if a.dtype == np.uint8 else a if a.ndim or a.dtype.kind == "b" else int(a))
-        elif isinstance(p, (list, np.ndarray)) or (isinstance(p, (tuple, range))):
-            a = np.asarray([x.item() if isinstance(x, Tensor) and not x.ndim else x for x in p] if not isinstance(p, np.ndarray) else p)
+            out.append(
+                a.astype(bool) if a.dtype == np.uint8 else a if a.ndim or a.dtype.kind == "b" else int(a)
+            )
+        elif isinstance(p, (list, np.ndarray, tuple, range)):
+            a = np.asarray(
+                [x.item() if isinstance(x, Tensor) and not x.ndim else x for x in p]
+                if not isinstance(p, np.ndarray)
+                else p
+            )
             out.append(a.astype(np.int64) if a.size == 0 and a.dtype.kind == "f" else a)
         elif isinstance(p, slice):
             out.append(slice(*(v.item() if isinstance(v, Tensor) else v for v in (p.start, p.stop, p.step))))
@@ -545,11 +575,15 @@ def _raw_index(t: Tensor, index: Any) -> Any:
 def _index_error(t: Tensor, index: Any, cause: Exception) -> IndexError:
     parts = index if isinstance(index, tuple) else (index,)
     if isinstance(index, int) and not t.ndim:
-        return IndexError("getitem: invalid index of a 0-dim tensor. Use `tensor.item()` to convert it to a number")
+        return IndexError(
+            "getitem: invalid index of a 0-dim tensor. Use `tensor.item()` to convert it to a number"
+        )
     text = str(cause)
     if "too many indices" in text:
         text = f"too many indices for tensor of dimension {t.ndim}"
-    return IndexError(f"getitem: {text}; the tensor has shape {tuple(t.shape)}, the index {len(parts)} part(s)")
+    return IndexError(
+        f"getitem: {text}; the tensor has shape {tuple(t.shape)}, the index {len(parts)} part(s)"
+    )
 
 
 def _moved(t: Tensor, module: backend.ArrayModule) -> Tensor:
@@ -564,7 +598,9 @@ def _moved(t: Tensor, module: backend.ArrayModule) -> Tensor:
 # ---- creation --------------------------------------------------------------------------------------------
 
 
-def tensor(data: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False, pin_memory: bool = False) -> Tensor:
+def tensor(
+    data: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False, pin_memory: bool = False
+) -> Tensor:
     """A tensor holding a copy of numbers, nested sequences, an array or a tensor."""
     array = _array_of(data, dtype, copy=True)
     if device is not None and not str(device).startswith("cpu"):
@@ -589,14 +625,18 @@ def _array_of(data: Any, kind: Any, copy: bool) -> Any:
         return np.array(data, dtype=wanted or dtypes.of_scalar(data).numpy_dtype)
     if isinstance(data, complex):
         raise errors.no_complex("tensor")
-    if type(data).__module__ not in ("builtins", "numpy", "array", "collections") and not isinstance(data, (list, tuple, range)):
+    if type(data).__module__ not in ("builtins", "numpy", "array", "collections") and not isinstance(
+        data, (list, tuple, range)
+    ):
         if hasattr(data, "__array__"):
             return _array_of(np.asarray(data), kind, copy)
         for module in backend.BY_TYPE.values():
             if isinstance(data, module.array_type):
                 return data
     if not isinstance(data, (list, tuple, range)) and not hasattr(data, "__len__"):
-        raise TypeError(f"tensor: could not infer dtype of {type(data).__name__}; expected numbers, sequences, an array or a tensor")
+        raise TypeError(
+            f"tensor: could not infer dtype of {type(data).__name__}; expected numbers, sequences, an array or a tensor"
+        )
     try:
         plain = _plain(data)
         array = np.array(plain)
@@ -623,7 +663,7 @@ def _has_wide(data: Any) -> bool:
     """Does a float64 array, tensor or NumPy number hide in the nesting? Python floats take the default dtype."""
     if isinstance(data, (list, tuple)):
         return len(data) > 0 and all(_has_wide(x) for x in data[:1])
-    return isinstance(data, (Tensor, np.ndarray)) or (isinstance(data, np.float64))
+    return isinstance(data, (Tensor, np.ndarray, np.float64))
 
 
 def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
@@ -753,7 +793,10 @@ def function_of(row: Op) -> Callable[..., Any]:
             if row.spread and len(args) > 1 and not isinstance(args[1], (tuple, list)):
                 args = (args[0], args[1:])
             inputs, attrs = row.bind(args, kwargs)
-            inputs = [as_tensor(x) if isinstance(x, np.ndarray) else x.item() if isinstance(x, np.generic) else x for x in inputs]
+            inputs = [
+                as_tensor(x) if isinstance(x, np.ndarray) else x.item() if isinstance(x, np.generic) else x
+                for x in inputs
+            ]
             if inplace:
                 return autograd.apply_(row, inputs, attrs)
             return _checked_out(apply(row, inputs, attrs), out)
@@ -792,7 +835,23 @@ def bind_functions() -> dict[str, Callable[..., Any]]:
             setattr(Tensor, name, call)
         if inplace:
             setattr(Tensor, name + "_", inplace_of(call, name + "_"))
+    for name, old in ALIASES.items():
+        functions[name] = functions[old]
+        for suffix in ("", "_"):
+            if hasattr(Tensor, old + suffix):
+                setattr(Tensor, name + suffix, getattr(Tensor, old + suffix))
     return functions
 
 
-__all__ = ["Sequence", "Size", "Tensor", "as_tensor", "asarray", "from_dlpack", "from_numpy", "is_tensor", "tensor", "wrap"]
+__all__ = [
+    "Sequence",
+    "Size",
+    "Tensor",
+    "as_tensor",
+    "asarray",
+    "from_dlpack",
+    "from_numpy",
+    "is_tensor",
+    "tensor",
+    "wrap",
+]

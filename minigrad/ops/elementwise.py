@@ -317,25 +317,25 @@ def logical_not(m, x):
     return m.logical_not(x)
 
 
-@elementwise(promote="same", gradient=None, domain=(0, 0))
+@elementwise(promote="same", gradient=None, integer=True)
 def bitwise_and(m, x, y):
     """x & y, bit by bit, for integers and booleans."""
     return m.bitwise_and(*_bits("bitwise_and", x, y))
 
 
-@elementwise(promote="same", gradient=None, domain=(0, 0))
+@elementwise(promote="same", gradient=None, integer=True)
 def bitwise_or(m, x, y):
     """x | y, bit by bit, for integers and booleans."""
     return m.bitwise_or(*_bits("bitwise_or", x, y))
 
 
-@elementwise(promote="same", gradient=None, domain=(0, 0))
+@elementwise(promote="same", gradient=None, integer=True)
 def bitwise_xor(m, x, y):
     """x ^ y, bit by bit, for integers and booleans."""
     return m.bitwise_xor(*_bits("bitwise_xor", x, y))
 
 
-@elementwise(promote="same", gradient=None, domain=(0, 0))
+@elementwise(promote="same", gradient=None, integer=True)
 def bitwise_not(m, x):
     """~x, bit by bit, for integers; not x for booleans."""
     return m.bitwise_not(*_bits("bitwise_not", x))

@@ -5,13 +5,18 @@ Each row is the whole definition. Fast versions register in ``kernels/`` and are
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
-from ..op import bools, case, floats, ints, op
-from .index import gather, index_add, index_select, unpick
+from ..op import bools, case, floats, ints
+from ..op import op as declare
+from .index import unpick
 from .linalg import _swap, _text, matmul
-from .reduce import axes, log_softmax, mean, softmax, sum
+from .reduce import log_softmax, mean, softmax, sum
+from .shape import tril
+
+op = functools.partial(declare, public=False, method=False)  # layers.py has PyTorch's argument forms
 
 
 def _reduced(m: Any, losses: Any, reduction: str, name: str) -> Any:
@@ -20,7 +25,9 @@ def _reduced(m: Any, losses: Any, reduction: str, name: str) -> Any:
     if reduction == "sum":
         return sum(m, losses)
     if reduction != "none":
-        raise ValueError(f"{name}: {reduction} is not a valid value for reduction; expected 'none', 'mean' or 'sum'")
+        raise ValueError(
+            f"{name}: {reduction} is not a valid value for reduction; expected 'none', 'mean' or 'sum'"
+        )
     return losses
 
 
@@ -32,7 +39,7 @@ def _scaled(g: Any, shape: tuple[int, ...], reduction: str) -> Any:
     return g / n if n else g
 
 
-@op(promote="match", method=False, cases=[case((5, 3), (2, 3), (2,)), case((2, 5, 3), (4, 3)), case((3,), (2, 3), (2,))],
+@op(promote="match", cases=[case((5, 3), (2, 3), (2,)), case((2, 5, 3), (4, 3)), case((3,), (2, 3), (2,))],
     flops=lambda x, weight, bias, out: 2 * x.size * weight.shape[0])  # fmt: skip
 def linear(m, x, weight, bias=None):
     """x Wᵀ + b, with W of shape (out, in)."""
@@ -51,11 +58,16 @@ def _(m, g, x, weight, bias_shape, needs):
     by_x = m.reshape(m.matmul(flat, m.reshape(weight, (n, k))), x.shape) if needs[0] else None
     by_weight = None
     if needs[1]:
-        by_weight = m.reshape(m.matmul(m.permute_dims(flat, (1, 0)), m.reshape(x, (flat.shape[0], k))), weight.shape)
+        by_weight = m.reshape(
+            m.matmul(m.permute_dims(flat, (1, 0)), m.reshape(x, (flat.shape[0], k))), weight.shape
+        )
     return by_x, by_weight, m.reshape(sum(m, flat, dim=0), bias_shape) if needs[2] else None
 
 
-@op(promote="same", method=False, cases=[case((3, 4), (3, 4)), case((3, 4), (3, 4), reduction="sum"), case((2,), (2,), reduction="none")])
+@op(
+    promote="same",
+    cases=[case((3, 4), (3, 4)), case((3, 4), (3, 4), reduction="sum"), case((2,), (2,), reduction="none")],
+)
 def mse_loss(m, x, target, *, reduction="mean"):
     """(x - y)², averaged, summed, or element by element."""
     return _reduced(m, m.square(x - target), reduction, "mse_loss")
@@ -67,7 +79,7 @@ def _(m, g, x, target, reduction):
     return by_x, -by_x
 
 
-@op(promote="same", method=False, cases=[
+@op(promote="same", cases=[
     case(floats((3, 4), 0.1, 0.9), floats((3, 4), 0.1, 0.9)), case(floats((3,), 0.1, 0.9), floats((3,), 0.1, 0.9), (3,), reduction="sum"),
 ])  # fmt: skip
 def binary_cross_entropy(m, x, target, weight=None, *, reduction="mean"):
@@ -91,7 +103,7 @@ def _(m, g, x, target, weight, reduction, needs):
     return by_loss * (x - target) / m.maximum(x * (1 - x), 1e-12), by_target, by_weight
 
 
-@op(promote="same", method=False, flops=16, cases=[
+@op(promote="same", flops=16, cases=[
     case((3, 4), (3, 4)), case((3, 4), (3, 4), (4,), (4,), reduction="sum"), case((3,), (3,), None, (1,), reduction="none"),
 ])  # fmt: skip
 def binary_cross_entropy_with_logits(m, x, target, weight=None, pos_weight=None, *, reduction="mean"):
@@ -100,8 +112,12 @@ def binary_cross_entropy_with_logits(m, x, target, weight=None, pos_weight=None,
         raise ValueError(f"binary_cross_entropy_with_logits: Target size ({target.shape}) must be the same as input "
                          f"size ({x.shape}); reshape one of them")  # fmt: skip
     unlikely = m.maximum(-x, 0.0) + m.log1p(m.exp(-m.abs(x)))  # -ln σ(x)
-    losses = (1 - target) * x + (unlikely if pos_weight is None else (1 + (pos_weight - 1) * target) * unlikely)
-    return _reduced(m, losses if weight is None else losses * weight, reduction, "binary_cross_entropy_with_logits")
+    losses = (1 - target) * x + (
+        unlikely if pos_weight is None else (1 + (pos_weight - 1) * target) * unlikely
+    )
+    return _reduced(
+        m, losses if weight is None else losses * weight, reduction, "binary_cross_entropy_with_logits"
+    )
 
 
 @binary_cross_entropy_with_logits.vjp
@@ -120,45 +136,52 @@ def _(m, g, x, target, weight, pos_weight, reduction, needs):
     return by_x, by_target, by_weight if needs[2] else None, by_pos_weight if needs[3] else None
 
 
-def _classes_first(m: Any, x: Any) -> Any:
+def _classes_last(m: Any, x: Any) -> Any:
     """(C,), (N, C, d₁ …) as a matrix (positions, C)."""
-    if len(x.shape) == 1:
-        return m.reshape(x, (1, x.shape[0]))
-    n, c = x.shape[:2]
-    if len(x.shape) == 2:
-        return x
-    order = (0, *range(2, len(x.shape)), 1)
-    return m.reshape(m.permute_dims(x, order), (n * math.prod(x.shape[2:]), c))
+    n = len(x.shape)
+    if n <= 2:
+        return x if n == 2 else m.reshape(x, (1, x.shape[0]))
+    size = x.shape[0] * math.prod(x.shape[2:])
+    return m.reshape(m.permute_dims(x, (0, *range(2, n), 1)), (size, x.shape[1]))
 
 
-def _classes_back(m: Any, flat: Any, shape: tuple[int, ...]) -> Any:
-    """The inverse of :func:`_classes_first`."""
-    if len(shape) <= 2:
+def _classes_second(m: Any, flat: Any, shape: tuple[int, ...]) -> Any:
+    """The inverse of :func:`_classes_last`."""
+    n = len(shape)
+    if n <= 2:
         return m.reshape(flat, shape)
     split = m.reshape(flat, (shape[0], *shape[2:], shape[1]))
-    return m.permute_dims(split, (0, len(shape) - 1, *range(1, len(shape) - 1)))
+    return m.permute_dims(split, (0, n - 1, *range(1, n - 1)))
 
 
-def _labels(name: str, target: Any, classes: int, ignore_index: int) -> Any:
-    """Checks class indices and points the ignored ones at class 0; returns them with the mask of the kept."""
+def _labels(m: Any, name: str, x: Any, target: Any, ignore_index: int) -> tuple[Any, Any]:
+    """Checked class indices, the ignored ones pointed at class 0, and which aren't ignored."""
+    if not x.ndim or target.shape != x.shape[:1] * (x.ndim > 1) + x.shape[2:]:
+        raise ValueError(f"{name}: Expected input batch_size ({x.shape[0] if x.ndim else 0}) to match target batch_size "
+                         f"({target.shape[0] if target.ndim else 0}): for input (N, C, d₁ …) of shape {x.shape} a target "
+                         f"(N, d₁ …), got {target.shape}")  # fmt: skip
     if target.dtype.kind not in "iu":
-        raise RuntimeError(f"{name}: expected target of dtype int64 (class indices), got {target.dtype}; convert with .long()")
-    flat = target.reshape(-1)
+        raise RuntimeError(f"{name}: expected scalar type Long but found {target.dtype}: class indices are "
+                           f"integers; convert with .long()")  # fmt: skip
+    classes, flat = x.shape[1 if x.ndim > 1 else 0], m.reshape(target, (-1,))
     keep = flat != ignore_index
     labels = flat * keep
-    if labels.size and (labels.min() < 0 or labels.max() >= classes):
-        bad = int(labels.min()) if labels.min() < 0 else int(labels.max())
+    if labels.size and (m.min(labels) < 0 or m.max(labels) >= classes):
+        bad = int(m.min(labels) if m.min(labels) < 0 else m.max(labels))
         raise IndexError(f"{name}: Target {bad} is out of bounds: expected class indices 0 ≤ target < {classes}; "
                          f"check the labels or the size of the last layer")  # fmt: skip
     return labels, keep
 
 
-def _fits(name: str, x: Any, target: Any) -> None:
-    expected = x.shape[:1] + x.shape[2:] if x.ndim > 1 else ()
-    if x.ndim == 0 or target.shape != expected:
-        raise ValueError(f"{name}: Expected input batch_size ({x.shape[0] if x.ndim else 0}) to match target "
-                         f"batch_size ({target.shape[0] if target.ndim else 0}): a target of shape {expected} for "
-                         f"input {x.shape}, got {target.shape}")  # fmt: skip
+def _share(m: Any, x: Any, labels: Any, keep: Any, weight: Any, reduction: str) -> tuple[Any, Any]:
+    """The weight wᵧ of each position and its share of the loss: over Σ wᵧ for the mean."""
+    w = keep.astype(x.dtype) if weight is None else m.take(weight, labels) * keep
+    total = m.sum(w) if reduction == "mean" else w.dtype.type(1)
+    return w / total, keep / total
+
+
+def _positions(m: Any, losses: Any, shape: tuple[int, ...], reduction: str) -> Any:
+    return m.reshape(losses, shape) if reduction == "none" else sum(m, losses)
 
 
 NLL = (
@@ -168,126 +191,59 @@ NLL = (
 )  # fmt: skip
 
 
-@op(constant=("target", "weight"), method=False, cases=NLL)
+@op(constant=("target", "weight"), outputs=("out", "share"), cases=NLL)
 def nll_loss(m, x, target, weight=None, *, ignore_index=-100, reduction="mean"):
-    """-wᵧ x[y] of log-probabilities x; the mean is weighted by wᵧ."""
-    _fits("nll_loss", x, target)
-    flat = _classes_first(m, x)
-    labels, keep = _labels("nll_loss", target, flat.shape[1], ignore_index)
-    w = keep.astype(x.dtype) if weight is None else m.take(weight, labels) * keep
-    losses = -m.take_along_axis(flat, labels[:, None], axis=1)[:, 0] * w
-    if reduction == "mean":
-        return m.asarray(sum(m, losses) / sum(m, w), dtype=x.dtype)
-    return _reduced(m, m.reshape(losses, target.shape), reduction, "nll_loss")
-
-
-def _class_weights(m: Any, target: Any, weight: Any, ignore_index: int, like: Any) -> tuple[Any, Any]:
-    """Raw labels and raw weights by position, for rules: neither carries a gradient."""
-    raw_target = getattr(target, "_array", target)
-    raw_weight = getattr(weight, "_array", weight)
-    raw = getattr(like, "_array", like)
-    flat = raw_target.reshape(-1)
-    keep = flat != ignore_index
-    labels = flat * keep
-    w = keep.astype(raw.dtype) if raw_weight is None else raw_weight[labels] * keep
-    return labels, w
+    """-Σᵢ sᵢ x[i, yᵢ] of log-probabilities x; the share sᵢ is wᵧ, over Σ wᵧ for the mean."""
+    labels, keep = _labels(m, "nll_loss", x, target, ignore_index)
+    share, _ = _share(m, x, labels, keep, weight, reduction)
+    picked = m.take_along_axis(_classes_last(m, x), labels[:, None], axis=1)[:, 0]
+    losses = -share * m.where(keep, picked, 0)  # an ignored -∞ must not make NaN
+    return _positions(m, losses, target.shape, reduction), share
 
 
 @nll_loss.vjp
-def _(m, g, x, target, weight, ignore_index, reduction):
-    labels, w = _class_weights(m, target, weight, ignore_index, x)
-    w = _like(m, w / w.sum() if reduction == "mean" else w, x)
-    by_loss = -w * (g if reduction != "none" else m.reshape(g, (-1,)))
-    flat = unpick(m, m.reshape(by_loss, (-1, 1)), _like(m, labels.reshape(-1, 1), x),
-                  shape=(labels.size, x.shape[1 if len(x.shape) > 1 else 0]), dim=1)  # fmt: skip
-    return _classes_back(m, flat, x.shape)
-
-
-def _like(m: Any, array: Any, x: Any) -> Any:
-    """A raw constant where the rule works: itself on arrays, wrapped on tensors."""
-    if hasattr(x, "_array"):
-        from ..autograd import wrap
-
-        return wrap(array)
-    return array
+def _(m, g, target, share, x_shape, ignore_index, reduction):
+    flat = m.reshape(target, (-1,))
+    labels = m.reshape(m.where(flat == ignore_index, 0, flat), (-1, 1))
+    by_picked = m.reshape(-(m.reshape(g, (-1,)) * share), (-1, 1))
+    classes = x_shape[1 if len(x_shape) > 1 else 0]
+    return _classes_second(m, unpick(m, by_picked, labels, shape=(labels.shape[0], classes), dim=1), x_shape)
 
 
 CE = (
-    *NLL, case((4, 3), ints((4,), 3), label_smoothing=0.1), case((4, 3), floats((4, 3), 0.1, 0.9)),
-    case((4, 3), floats((4, 3), 0.1, 0.9), floats((3,), 0.5, 2), label_smoothing=0.2),
+    *NLL, case((4, 3), ints((4,), 3), label_smoothing=0.1), case((2, 3, 2), ints((2, 2), 3), label_smoothing=0.1, reduction="none"),
     case((4, 3), ints((4,), 3), floats((3,), 0.5, 2), label_smoothing=0.3, ignore_index=0),
-    case((2, 3, 2), ints((2, 2), 3), label_smoothing=0.1, reduction="none"),
-    case((2, 3, 2), floats((2, 3, 2), 0.1, 0.9), reduction="sum"),
 )  # fmt: skip
 
 
-def _targets(m: Any, x: Any, target: Any, weight: Any, ignore_index: int, smoothing: float) -> tuple[Any, Any]:
-    """Raw weighted target distribution (positions, C) and the raw divisor of the mean."""
-    raw = getattr(x, "_array", x)
-    raw_target, raw_weight = getattr(target, "_array", target), getattr(weight, "_array", weight)
-    classes = raw.shape[1 if raw.ndim > 1 else 0]
-    plain = getattr(m, "take_along_axis", None) and m
-    a = plain if not hasattr(x, "_array") else _module(raw)
-    if raw_target.dtype.kind in "fV":
-        q = _classes_first(a, raw_target)
-        q = q * (1 - smoothing) + smoothing / classes if smoothing else q
-        return (q if raw_weight is None else q * raw_weight), q.shape[0]
-    labels, w = _class_weights(m, target, weight, ignore_index, x)
-    keep = raw_target.reshape(-1) != ignore_index
-    q = (labels[:, None] == a.arange(classes)).astype(raw.dtype)
-    if smoothing:
-        q = q * (1 - smoothing) + smoothing / classes
-    q = q * keep[:, None]
-    return (q if raw_weight is None else q * raw_weight), w.sum()
-
-
-def _module(raw: Any) -> Any:
-    from ..backend import module_of
-
-    return module_of(raw).m
-
-
-@op(constant=("weight",), method=False, cases=CE, flops=16)
+@op(constant=("target", "weight"), outputs=("out", "share"), cases=CE, flops=16)
 def cross_entropy(m, x, target, weight=None, *, ignore_index=-100, reduction="mean", label_smoothing=0.0):
-    """-Σ qₖ wₖ ln softmax(x)ₖ; q is the one-hot (or given) target, smoothed as (1 - ε) q + ε / C."""
-    if not 0 <= label_smoothing <= 1:
-        raise RuntimeError(f"cross_entropy: label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing}")
-    flat = _classes_first(m, x) if x.ndim else x
-    if target.dtype.kind in "fV":
-        if target.shape != x.shape:
-            raise RuntimeError(f"cross_entropy: class probabilities of shape {x.shape} expected, got {target.shape}")
-    else:
-        _fits("cross_entropy", x, target)
-        _labels("cross_entropy", target, flat.shape[1], ignore_index)
-    q, divisor = _targets(m, x, target, weight, ignore_index, label_smoothing)
-    losses = -m.sum(q * log_softmax(m, flat, dim=1), axis=1)
-    if reduction == "mean":
-        return m.asarray(sum(m, losses) / m.asarray(divisor, dtype=x.dtype), dtype=x.dtype)
-    shape = target.shape if target.dtype.kind not in "fV" else x.shape[:1] * (x.ndim > 1) + x.shape[2:]
-    return _reduced(m, m.reshape(losses, shape), reduction, "cross_entropy")
+    """-Σᵢₖ sᵢₖ ln softmax(x)ᵢₖ; the share sᵢₖ is wₖ((1 - ε)[k = yᵢ] + ε / C), over Σ wᵧ for the mean."""
+    labels, keep = _labels(m, "cross_entropy", x, target, ignore_index)
+    flat, at = _classes_last(m, x), labels[:, None]
+    own, even = _share(m, x, labels, keep, weight, reduction)
+    share = m.zeros_like(flat)
+    if label_smoothing:
+        share += (even * (label_smoothing / flat.shape[1]))[:, None] * (1 if weight is None else weight)
+    m.put_along_axis(
+        share, at, m.take_along_axis(share, at, axis=1) + ((1 - label_smoothing) * own)[:, None], axis=1
+    )
+    losses = -m.sum(m.where(share == 0, 0, share * log_softmax(m, flat, dim=1)), axis=1)
+    return _positions(m, losses, target.shape, reduction), share
 
 
 @cross_entropy.vjp
-def _(m, g, x, target, weight, ignore_index, reduction, label_smoothing, needs):
-    q, divisor = _targets(m, x, target, weight, ignore_index, label_smoothing)
-    if reduction == "mean":
-        g = g / float(divisor) if float(divisor) else g * float("nan")
-    by_loss = g if reduction != "none" else m.reshape(g, (-1, 1))
-    flat = _classes_first(m, x)
-    total = _like(m, q.sum(axis=1, keepdims=True), x)  # 1 unless weighted
-    by_x = _classes_back(m, by_loss * (softmax(m, flat, dim=1) * total - _like(m, q, x)), x.shape)
-    by_target = None
-    if needs[1]:
-        by_q = -by_loss * log_softmax(m, flat, dim=1) * (1 - label_smoothing)
-        by_target = _classes_back(m, by_q if weight is None else by_q * weight, x.shape)
-    return by_x, by_target, None
+def _(m, g, x, share, reduction):
+    by_loss = m.reshape(g, (-1, 1)) if reduction == "none" else g
+    p = softmax(m, _classes_last(m, x), dim=1)
+    return _classes_second(m, by_loss * (p * m.sum(share, axis=1, keepdims=True) - share), x.shape)
 
 
 def _last(shape: tuple[int, ...], normalized_shape: Any) -> tuple[int, ...]:
     return tuple(range(len(shape) - len(normalized_shape), len(shape)))
 
 
-@op(promote="match", method=False, flops=9, cases=[
+@op(promote="match", flops=9, cases=[
     case((3, 4), (4,), (4,), normalized_shape=(4,)), case((2, 3, 4), None, None, normalized_shape=(3, 4), eps=1e-3),
 ])  # fmt: skip
 def layer_norm(m, x, weight=None, bias=None, *, normalized_shape, eps=1e-5):
@@ -308,7 +264,9 @@ def _(m, g, x, weight, bias_shape, normalized_shape, eps, needs):
     return _normalised_gradients(m, g, x, weight, dims, eps, needs)
 
 
-def _normalised_gradients(m: Any, g: Any, x: Any, weight: Any, dims: tuple[int, ...], eps: float, needs: Any) -> Any:
+def _normalised_gradients(
+    m: Any, g: Any, x: Any, weight: Any, dims: tuple[int, ...], eps: float, needs: Any
+) -> Any:
     """Gradients of y = x̂ w + b with x̂ = (x - μ) / σ: by x it is (h - h̄ - x̂ · mean(h x̂)) / σ with h = g w."""
     centred = x - mean(m, x, dim=dims, keepdim=True)
     sigma = m.sqrt(mean(m, m.square(centred), dim=dims, keepdim=True) + eps)
@@ -320,10 +278,12 @@ def _normalised_gradients(m: Any, g: Any, x: Any, weight: Any, dims: tuple[int, 
     return by_x, g * y if needs[1] else None, g if needs[2] else None
 
 
-@op(promote="match", method=False, flops=9, constant=("running_mean", "running_var"), cases=[
+@op(promote="match", flops=9, constant=("running_mean", "running_var"), cases=[
     case((4, 3), None, None, (3,), (3,), training=True), case((4, 3, 2), floats((3,), -1, 1), floats((3,), 0.5, 2), (3,), (3,)),
 ])  # fmt: skip
-def batch_norm_apply(m, x, running_mean=None, running_var=None, weight=None, bias=None, *, training=False, eps=1e-5):
+def batch_norm(
+    m, x, running_mean=None, running_var=None, weight=None, bias=None, *, training=False, eps=1e-5
+):
     """(x - μ) / √(σ² + ε) · w + b by channel, μ and σ² of the batch when training (Ioffe & Szegedy, 2015)."""
     dims, across = (0, *range(2, x.ndim)), (1, -1, *(1,) * (x.ndim - 2))
     if training:
@@ -335,7 +295,7 @@ def batch_norm_apply(m, x, running_mean=None, running_var=None, weight=None, bia
     return y if bias is None else y + m.reshape(bias, across)
 
 
-@batch_norm_apply.vjp
+@batch_norm.vjp
 def _(m, g, x, running_mean, running_var, weight, bias_shape, training, eps, needs):
     n = len(x.shape)
     dims, across = (0, *range(2, n)), (1, -1, *(1,) * (n - 2))
@@ -355,41 +315,43 @@ def _(m, g, x, running_mean, running_var, weight, bias_shape, training, eps, nee
     )  # fmt: skip
 
 
-@op(promote="match", method=False, public=False, constant=("keep",), cases=[case((3, 4), bools((3, 4)), p=0.5)])
-def dropout_apply(m, x, keep, *, p):
+@op(promote="match", constant=("keep",), cases=[case((3, 4), bools((3, 4)), p=0.5)])
+def dropout(m, x, keep, *, p):
     """x / (1 - p) where kept, 0 elsewhere (Srivastava et al., 2014)."""
     return x * keep.astype(x.dtype) * x.dtype.type(1 / (1 - p) if p < 1 else 0.0)
 
 
-@dropout_apply.vjp
+@dropout.vjp
 def _(m, g, keep, p):
     return m.where(keep, g * (1 / (1 - p) if p < 1 else 0.0), 0.0)
 
 
-@op(method=False, public=False, constant=("x",), cases=[case(ints((2, 3), 5), (5, 4)), case(ints((3,), 5), (5, 2), padding_idx=1)])
-def embedding_apply(m, x, weight, *, padding_idx=-1, scale_grad_by_freq=False):
+@op(constant=("x",), cases=[
+    case(ints((2, 3), 5), (5, 4)), case(ints((3,), 5), (5, 2), padding_idx=1), case(ints((6,), 4), (4, 2), scale_grad_by_freq=True),
+])  # fmt: skip
+def embedding(m, x, weight, *, padding_idx=-1, scale_grad_by_freq=False):
     """weight[x]: one row for each index; the row at padding_idx gets no gradient."""
     if x.dtype.kind not in "iu":
-        raise RuntimeError(f"embedding: Expected indices of dtype int64 or int32, got {x.dtype}; convert with .long()")
-    if x.size and (x.min() < 0 or x.max() >= weight.shape[0]):
-        bad = int(x.min()) if x.min() < 0 else int(x.max())
+        raise RuntimeError(
+            f"embedding: Expected indices of dtype int64 or int32, got {x.dtype}; convert with .long()"
+        )
+    if x.size and (m.min(x) < 0 or m.max(x) >= weight.shape[0]):
+        bad = int(m.min(x) if m.min(x) < 0 else m.max(x))
         raise IndexError(f"embedding: index out of range in self: got {bad}, expected 0 ≤ index < {weight.shape[0]}, "
                          f"the number of embeddings")  # fmt: skip
-    return weight[x]
+    return m.take(weight, x, axis=0)
 
 
-@embedding_apply.vjp
+@embedding.vjp
 def _(m, g, x, weight_shape, padding_idx, scale_grad_by_freq):
-    raw = getattr(x, "_array", x)
-    a = _module(raw)
-    flat = raw.reshape(-1)
-    factor = (flat != padding_idx) * 1.0
-    if scale_grad_by_freq and flat.size:
-        factor = factor / a.bincount(flat, minlength=weight_shape[0])[flat]
-    rows = m.reshape(g, (flat.size, weight_shape[1]))
-    if scale_grad_by_freq or padding_idx >= 0:
-        rows = rows * _like(m, factor.astype(getattr(g, "_array", g).dtype)[:, None], g)
-    return unembed(m, rows, _like(m, flat, g), rows=weight_shape[0])
+    if padding_idx >= 0:
+        g = m.where(m.expand_dims(x != padding_idx, -1), g, 0)
+    flat = m.reshape(x, (-1,))
+    rows = m.reshape(g, (flat.shape[0], weight_shape[1]))
+    if scale_grad_by_freq:
+        count = m.take(m.bincount(flat, minlength=weight_shape[0]), flat, axis=0)
+        rows = rows * (m.ones_like(rows) / m.expand_dims(count, -1))
+    return unembed(m, rows, flat, rows=weight_shape[0])
 
 
 @op(constant=("index",), public=False, cases=[case((4, 3), ints((4,), 5), rows=5)])
@@ -402,40 +364,48 @@ def unembed(m, x, index, *, rows):
 
 @unembed.vjp
 def _(m, g, index):
-    return embedding_apply(m, index, g)
+    return embedding(m, index, g)
 
 
-@op(promote="match", method=False, public=False, constant=("keep",), cases=[
-    case((2, 3, 4), (2, 5, 4), (2, 5, 2), None, None), case((3, 4), (3, 4), (3, 4), None, None, is_causal=True),
-    case((2, 3, 4), (2, 5, 4), (2, 5, 4), floats((3, 5), -1, 1), None, scale=0.3),
-], flops=lambda query, key, value, mask, keep, out: 4 * query.size * key.shape[-2])  # fmt: skip
-def attention(m, query, key, value, mask=None, keep=None, *, is_causal=False, scale=None, p=0.0):
-    """softmax(QKᵀ / √d + mask) V, dropout on the weights (Vaswani et al., 2017, eq. 1)."""
-    return matmul(m, _weights(m, query, key, mask, keep, is_causal, scale, p)[1], value)  # (…, L, Ev)
+@op(promote="match", constant=("allowed", "keep"), cases=[
+    case((2, 3, 4), (2, 5, 4), (2, 5, 2)), case((3, 4), (3, 4), (3, 4), is_causal=True),
+    case((2, 3, 4), (2, 5, 4), (2, 5, 4), floats((3, 5), -1, 1), bools((3, 5)), bools((2, 3, 5)), scale=0.3, p=0.5),
+], flops=lambda query, key, value, bias, allowed, keep, out: 4 * query.size * key.shape[-2])  # fmt: skip
+def scaled_dot_product_attention(
+    m, query, key, value, bias=None, allowed=None, keep=None, *, is_causal=False, scale=None, p=0.0
+):
+    """softmax(QKᵀ / √d + bias where allowed) V, dropout on the weights (Vaswani et al., 2017, eq. 1)."""
+    return matmul(
+        m, _weights(m, query, key, bias, allowed, keep, is_causal, scale, p)[1], value
+    )  # (…, L, Ev)
 
 
-def _weights(m: Any, query: Any, key: Any, mask: Any, keep: Any, is_causal: bool, scale: Any, p: float) -> Any:
+def _weights(
+    m: Any, query: Any, key: Any, bias: Any, allowed: Any, keep: Any, is_causal: bool, scale: Any, p: float
+) -> tuple[Any, Any]:
     """Attention weights before and after dropout, (…, L, S)."""
     scores = matmul(m, query, _swap(m, key)) * (1 / math.sqrt(query.shape[-1]) if scale is None else scale)
+    if bias is not None:
+        scores = scores + bias
+    if allowed is not None:
+        scores = m.where(allowed, scores, -math.inf)
     if is_causal:
-        mask = _like(m, _module(getattr(query, "_array", query)).tri(query.shape[-2], key.shape[-2], dtype=bool), query)
-    if mask is not None:
-        boolean = str(mask.dtype).endswith("bool")
-        scores = m.where(mask, scores, -math.inf) if boolean else scores + mask
+        scores = m.where(tril(m, m.ones_like(scores)) > 0, scores, -math.inf)
     weights = softmax(m, scores, dim=-1)
-    if mask is not None:  # a row with nothing to attend to is all -∞: its weights are 0, not NaN
-        top = m.max(scores, axis=-1, keepdims=True)
-        weights = m.where(top == -math.inf, 0.0, weights)
-    return weights, weights if keep is None else dropout_apply(m, weights, keep, p=p)
+    if bias is not None or allowed is not None:  # a row with nothing to attend to: zeros, not NaN
+        weights = m.where(m.max(scores, axis=-1, keepdims=True) == -math.inf, 0.0, weights)
+    return weights, weights if keep is None else dropout(m, weights, keep, p=p)
 
 
-@attention.vjp
-def _(m, g, query, key, value, mask, keep, is_causal, scale, p, needs):
+@scaled_dot_product_attention.vjp
+def _(m, g, query, key, value, bias, allowed, keep, is_causal, scale, p):
     factor = 1 / math.sqrt(query.shape[-1]) if scale is None else scale
-    weights, dropped = _weights(m, query, key, mask, keep, is_causal, scale, p)
-    by_value = matmul(m, _swap(m, dropped), g)
+    weights, dropped = _weights(m, query, key, bias, allowed, keep, is_causal, scale, p)
     by_weights = matmul(m, g, _swap(m, value))
     if keep is not None:
-        by_weights = dropout_apply(m, by_weights, keep, p=p)
+        by_weights = dropout(m, by_weights, keep, p=p)
     by_scores = weights * (by_weights - m.sum(weights * by_weights, axis=-1, keepdims=True))
-    return matmul(m, by_scores, key) * factor, matmul(m, _swap(m, by_scores), query) * factor, by_value, by_scores, None
+    return (
+        matmul(m, by_scores, key) * factor, matmul(m, _swap(m, by_scores), query) * factor,
+        matmul(m, _swap(m, dropped), g), by_scores, None, None,
+    )  # fmt: skip

@@ -74,14 +74,20 @@ def _along(m: Any, index: Any, dim: int, shape: tuple[int, ...]) -> tuple[Any, .
 def _indices(name: str, index: Any, size: int) -> None:
     """Refuses an index outside the dimension: NumPy would wrap a negative one silently."""
     if index.dtype.kind not in "iu":
-        raise RuntimeError(f"{name}(): Expected dtype int64 for index, got {index.dtype}; convert with .long()")
+        raise RuntimeError(
+            f"{name}(): Expected dtype int64 for index, got {index.dtype}; convert with .long()"
+        )
     if index.size and (index.min() < 0 or index.max() >= size):
         bad = int(index.min()) if index.min() < 0 else int(index.max())
         raise IndexError(f"{name}: index {bad} is out of bounds for dimension with size {size}; expected "
                          f"0 ≤ index < {size}")  # fmt: skip
 
 
-@op(constant=("index",), public=False, cases=[case((3, 4), ints((2, 4), 3), dim=0), case((3, 4), ints((3, 6), 4), dim=-1)])
+@op(
+    constant=("index",),
+    public=False,
+    cases=[case((3, 4), ints((2, 4), 3), dim=0), case((3, 4), ints((3, 6), 4), dim=-1)],
+)
 def gather(m, x, index, *, dim):
     """out[i][j] = x[index[i][j]][j] for dim 0, and so along the others."""
     if not x.ndim:
@@ -122,7 +128,9 @@ def scatter_write(m, x, index, src, *, dim):
 
 @scatter_write.vjp
 def _(m, g, index, src_shape, dim, needs):
-    zero = scatter_write(m, g, index, m.zeros_like(gather(m, g, index, dim=dim)), dim=dim) if needs[0] else None
+    zero = (
+        scatter_write(m, g, index, m.zeros_like(gather(m, g, index, dim=dim)), dim=dim) if needs[0] else None
+    )
     back = None
     if needs[2]:
         picked = gather(m, g, index, dim=dim)
@@ -130,7 +138,11 @@ def _(m, g, index, src_shape, dim, needs):
     return zero, None, back
 
 
-@op(constant=("index",), public=False, cases=[case((3, 4), ints((2, 4), 3), (2, 4), dim=0), case((3, 4), ints((3, 2), 4), (3, 3), dim=1)])
+@op(
+    constant=("index",),
+    public=False,
+    cases=[case((3, 4), ints((2, 4), 3), (2, 4), dim=0), case((3, 4), ints((3, 2), 4), (3, 3), dim=1)],
+)
 def scatter_add(m, x, index, src, *, dim):
     """x with src added where index says, along dim; several writers add up."""
     out = m.array(x, copy=True)
@@ -148,7 +160,12 @@ def _(m, g, index, src_shape, dim, needs):
     return g, None, back
 
 
-@op(constant=("index",), public=False, cases=[case((3, 4), ints((5,), 3), dim=0), case((2, 3), ints((2,), 3), dim=-1)])
+@op(
+    constant=("index",),
+    public=False,
+    numpy="take",
+    cases=[case((3, 4), ints((5,), 3), dim=0), case((2, 3), ints((2,), 3), dim=-1)],
+)
 def index_select(m, x, index, *, dim):
     """The slices of x at the given positions along dim."""
     _indices("index_select", index, x.shape[dim] if x.ndim else 1)
@@ -189,7 +206,7 @@ def _(m, g, mask, needs):
     return m.where(mask, 0.0, g), None, m.where(mask, g, 0.0) if needs[2] else None
 
 
-@op(constant=("mask",), public=False, cases=[])
+@op(constant=("mask",), public=False, cases=[case((2, 3), bools((2, 3)), (6,))])
 def masked_scatter(m, x, mask, source):
     """x with the elements of source, in order, where the mask holds."""
     out = m.array(x, copy=True)

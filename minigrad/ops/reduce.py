@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from ..op import case, ints, op
 
+INF = math.inf
 DIMS = (
     case((3, 4)), case((3, 4), dim=0), case((2, 3, 4), dim=(0, -1)), case((3, 4), dim=1, keepdim=True),
     case((0, 3), dim=1), case(()),
@@ -104,6 +106,50 @@ def _(m, g, x, x_shape, dim, correction, keepdim):
     return kept(m, g, x_shape, dim, keepdim) * centred * (2 / max(n - correction, 1))
 
 
+@op(cases=[case((3, 4)), case((3, 4), dim=0), case((3, 4), dim=1, correction=0, keepdim=True)], public=False)
+def std(m, x, *, dim=None, correction=1, keepdim=False):
+    """√(Σ (x - x̄)² / (n - correction)) over dim; its gradient is 0 where it is 0."""
+    return m.sqrt(var(m, x, dim=dim, correction=correction, keepdim=keepdim))
+
+
+@std.vjp
+def _(m, g, x, out, x_shape, dim, correction, keepdim):
+    n = count(x_shape, dim)
+    scale = kept(m, m.where(out == 0, 0.0, g / m.where(out == 0, 1.0, out)), x_shape, dim, keepdim)
+    return scale * (x - mean(m, x, dim=dim, keepdim=True)) / (n - correction)
+
+
+@op(cases=[case((3, 4)), case((3, 4), p=1.0, dim=0), case((3, 4), p=3.0, dim=1, keepdim=True), case((3, 4), p=INF, dim=(0, 1)),
+           case((4,), p=-INF), case((4,), p=0.0)],
+    public=False, kinks=(0,), domain=(0.3, 2), analytic=False, flops=3)  # fmt: skip
+def vector_norm(m, x, *, p=2.0, dim=None, keepdim=False):
+    """(Σ |x|ᵖ)^(1/p) over dim; max |x| for ∞, min |x| for -∞, how many aren't 0 for 0."""
+    axis, a = axes(dim, x.ndim), m.abs(x)
+    if p in (INF, -INF):
+        return _extremum(m, "amax" if p > 0 else "amin", a, dim, keepdim)
+    if p == 0:
+        return m.sum(a != 0, axis=axis, keepdims=keepdim).astype(x.dtype)
+    powers = a if p == 1 else m.square(a) if p == 2 else a**p
+    total = m.asarray(accurate_sum(m, powers, axis, keepdim))
+    return total if p == 1 else m.sqrt(total) if p == 2 else total ** (1 / p)
+
+
+@vector_norm.vjp
+def _(m, g, x, out, x_shape, p, dim, keepdim):
+    if p == 0:
+        return m.zeros_like(x)
+    norm, g = kept(m, out, x_shape, dim, keepdim), kept(m, g, x_shape, dim, keepdim)
+    if p in (INF, -INF):
+        return m.sign(x) * _shared(m, g, m.abs(x), norm, dim, True, x_shape)
+    if p == 1:
+        return g * m.sign(x)
+    safe = m.where(norm == 0, 1.0, norm)
+    if p == 2:
+        return g * m.where(norm == 0, 0.0, x / safe)
+    ratio = m.where(x == 0, 1.0, m.abs(x) / safe)
+    return g * m.where(x == 0, 0.0, m.sign(x) * ratio ** (p - 1))
+
+
 @op(cases=(*DIMS[:2], case((3, 4), dim=1, keepdim=True), case(())), public=False)
 def prod(m, x, *, dim=None, keepdim=False):
     """Π x over dim."""
@@ -121,7 +167,9 @@ def _(m, g, x, x_shape, dim, keepdim):
     flat = m.reshape(front, shape)
     ones = m.ones_like(flat[..., :1])
     before = cumprod(m, m.concat([ones, flat[..., :-1]], axis=-1), dim=-1)
-    after = m.flip(cumprod(m, m.concat([ones, m.flip(flat, axis=(-1,))[..., :-1]], axis=-1), dim=-1), axis=(-1,))
+    after = m.flip(
+        cumprod(m, m.concat([ones, m.flip(flat, axis=(-1,))[..., :-1]], axis=-1), dim=-1), axis=(-1,)
+    )
     others = m.reshape(before * after, tuple(x_shape[i] for i in (*rest, *axis)))
     back = tuple((*rest, *axis).index(i) for i in range(len(x_shape)))
     return kept(m, g, x_shape, dim, keepdim) * m.permute_dims(others, back)
@@ -140,7 +188,7 @@ def _shared(m: Any, g: Any, x: Any, out: Any, dim: Any, keepdim: bool, shape: tu
     return m.where(mask, kept(m, g, shape, dim, keepdim) / ties, 0.0)
 
 
-@op(cases=DIMS[:4], analytic=False)
+@op(cases=DIMS[:4], analytic=False, numpy=("amax", "max"))
 def amax(m, x, *, dim=(), keepdim=False):
     """The largest element over dim; ties share the gradient equally."""
     return _extremum(m, "amax", x, dim, keepdim)
@@ -151,7 +199,7 @@ def _(m, g, x, out, x_shape, dim, keepdim):
     return _shared(m, g, x, out, dim, keepdim, x_shape)
 
 
-@op(cases=DIMS[:4], analytic=False)
+@op(cases=DIMS[:4], analytic=False, numpy=("amin", "min"))
 def amin(m, x, *, dim=(), keepdim=False):
     """The smallest element over dim; ties share the gradient equally."""
     return _extremum(m, "amin", x, dim, keepdim)
@@ -188,7 +236,9 @@ def max_dim(m, x, *, dim, keepdim=False):
     """The largest element along dim and its index; the gradient goes to that one."""
     indices = _pick(m, "argmax", x, dim, True) if x.ndim else m.zeros((), dtype=m.int64)
     out = m.take_along_axis(x, indices, axis=dim) if x.ndim else x
-    return (out, indices) if keepdim or not x.ndim else (m.squeeze(out, axis=dim), m.squeeze(indices, axis=dim))
+    return (
+        (out, indices) if keepdim or not x.ndim else (m.squeeze(out, axis=dim), m.squeeze(indices, axis=dim))
+    )
 
 
 @max_dim.vjp
@@ -201,7 +251,9 @@ def min_dim(m, x, *, dim, keepdim=False):
     """The smallest element along dim and its index; the gradient goes to that one."""
     indices = _pick(m, "argmin", x, dim, True) if x.ndim else m.zeros((), dtype=m.int64)
     out = m.take_along_axis(x, indices, axis=dim) if x.ndim else x
-    return (out, indices) if keepdim or not x.ndim else (m.squeeze(out, axis=dim), m.squeeze(indices, axis=dim))
+    return (
+        (out, indices) if keepdim or not x.ndim else (m.squeeze(out, axis=dim), m.squeeze(indices, axis=dim))
+    )
 
 
 @min_dim.vjp
@@ -214,7 +266,9 @@ def _placed(m: Any, g: Any, indices: Any, shape: tuple[int, ...], dim: int, keep
 
     if not shape:
         return g
-    return unpick(m, kept(m, g, shape, dim, keepdim), kept(m, indices, shape, dim, keepdim), shape=shape, dim=dim)
+    return unpick(
+        m, kept(m, g, shape, dim, keepdim), kept(m, indices, shape, dim, keepdim), shape=shape, dim=dim
+    )
 
 
 @op(gradient=None, cases=DIMS[:4])

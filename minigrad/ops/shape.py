@@ -29,7 +29,11 @@ def _sizes(name: str, old: tuple[int, ...], shape: Any) -> tuple[int, ...]:
     return new
 
 
-@op(view=True, spread="shape", cases=[case((2, 3), shape=(3, 2)), case((4,), shape=(2, -1)), case((), shape=(1,))])
+@op(
+    view=True,
+    spread="shape",
+    cases=[case((2, 3), shape=(3, 2)), case((4,), shape=(2, -1)), case((), shape=(1,))],
+)
 def reshape(m, x, *, shape):
     """The same elements, in order, in another shape; a view where memory allows."""
     return m.reshape(x, _sizes("reshape", x.shape, shape))
@@ -40,7 +44,9 @@ def _(m, g, x_shape):
     return m.reshape(g, x_shape)
 
 
-@op(view=True, spread="dims", numpy="permute_dims", cases=[case((2, 3, 4), dims=(2, 0, 1)), case((), dims=())])
+@op(
+    view=True, spread="dims", numpy="permute_dims", cases=[case((2, 3, 4), dims=(2, 0, 1)), case((), dims=())]
+)
 def permute(m, x, *, dims):
     """The dimensions in another order; a view."""
     if len(dims) != x.ndim or sorted(d % max(x.ndim, 1) for d in dims) != list(range(x.ndim)):
@@ -71,6 +77,59 @@ def _(m, g, x_shape):
     lead = len(g.shape) - len(x_shape)
     dims = (*range(lead), *(i + lead for i, n in enumerate(x_shape) if n == 1 and g.shape[i + lead] != 1))
     return m.reshape(m.sum(g, axis=dims) if dims else g, x_shape)
+
+
+@op(view=True, public=False, numpy="expand_dims", cases=[case((2, 3), dim=1), case((), dim=0)])
+def unsqueeze(m, x, *, dim):
+    """A dimension of size 1 put in at dim; a view."""
+    return m.expand_dims(x, dim)
+
+
+@unsqueeze.vjp
+def _(m, g, dim):
+    return m.squeeze(g, axis=dim)
+
+
+@op(view=True, public=False, cases=[case((2, 1), dim=1), case((1, 3, 1), dim=(0, 2))])
+def squeeze(m, x, *, dim):
+    """The given dimensions, of size 1, removed; a view."""
+    return m.squeeze(x, axis=dim)
+
+
+@squeeze.vjp
+def _(m, g, x_shape):
+    return m.reshape(g, x_shape)
+
+
+@op(
+    view=True,
+    public=False,
+    cases=[case((3, 4)), case((2, 3, 3), offset=1, dim1=1, dim2=2), case((3, 2), offset=-1, dim1=1, dim2=0)],
+)
+def diagonal(m, x, *, offset=0, dim1=0, dim2=1):
+    """The elements whose indices along dim1 and dim2 differ by offset, as the last dimension; a view."""
+    rest = [i for i in range(x.ndim) if i not in (dim1 % x.ndim, dim2 % x.ndim)]
+    y = m.transpose(x, (*rest, dim1, dim2))[..., max(-offset, 0) :, max(offset, 0) :]
+    n = min(y.shape[-2:])
+    return m.einsum("...ii->...i", y[..., :n, :n])  # unlike numpy.diagonal, a view that can be written
+
+
+@diagonal.vjp
+def _(m, g, x_shape, offset, dim1, dim2):
+    return undiagonal(m, g, shape=x_shape, offset=offset, dim1=dim1, dim2=dim2)
+
+
+@op(public=False, cases=[case((3,), shape=(3, 4)), case((2, 2), shape=(2, 3, 3), offset=1, dim1=1, dim2=2)])
+def undiagonal(m, x, *, shape, offset=0, dim1=0, dim2=1):
+    """Zeros of a shape with x on a diagonal: the transpose of diagonal."""
+    out = m.zeros(shape, dtype=x.dtype)
+    diagonal(m, out, offset=offset, dim1=dim1, dim2=dim2)[...] = x
+    return out
+
+
+@undiagonal.vjp
+def _(m, g, offset, dim1, dim2):
+    return diagonal(m, g, offset=offset, dim1=dim1, dim2=dim2)
 
 
 @op(cases=[case((2, 3), (1, 3), dim=0), case((2, 1), (2, 2), (2, 0), dim=-1)], numpy="concat", public=False)
@@ -127,7 +186,11 @@ def _(m, g, x_shape, dims):
     return m.reshape(m.sum(split, axis=tuple(range(0, 2 * n, 2))), x_shape) if n else g
 
 
-@op(cases=[case((2, 3), widths=((1, 0), (0, 2))), case((3,), widths=((2, 1),), value=1.5)], public=False)
+@op(
+    cases=[case((2, 3), widths=((1, 0), (0, 2))), case((3,), widths=((2, 1),), value=1.5)],
+    public=False,
+    numpy="pad",
+)
 def pad_constant(m, x, *, widths, value=0.0):
     """x with a frame of a value around it: (before, after) for each dimension."""
     return m.pad(x, widths, constant_values=value)

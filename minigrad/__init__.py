@@ -1,0 +1,73 @@
+"""A deep-learning framework from scratch on NumPy: PyTorch's names, one declaration per op, read in an afternoon.
+
+Functions and Tensor methods come from the op table (``ops/``) and from ``functions/``; this module gives them
+their public place. Rooms beyond the engine (nn, optim, data, train, io …) are imported when first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+import math
+from typing import Any
+
+from . import autograd, backend, functions
+from .autograd import (
+    enable_grad,
+    inference_mode,
+    is_grad_enabled,
+    is_inference_mode_enabled,
+    no_grad,
+    set_grad_enabled,
+)  # fmt: skip
+from .backend import current_kernels, device, kernels
+from .dtypes import (
+    bfloat16,
+    bool_,
+    dtype,
+    finfo,
+    float16,
+    float32,
+    float64,
+    get_default_dtype,
+    iinfo,
+    int8,
+    int16,
+    int32,
+    int64,
+    promote_types,
+    set_default_dtype,
+    uint8,
+)  # fmt: skip
+from .tensor import Size, Tensor, as_tensor, asarray, from_dlpack, from_numpy, is_tensor, tensor
+
+__version__ = "0.1.0"
+
+double, half, long, short = float64, float16, int64, int16
+inf, nan, pi, e, newaxis = math.inf, math.nan, math.pi, math.e, None
+
+globals().update(functions.FUNCTIONS)
+float, int, bool = float32, int32, bool_
+
+_ROOMS = (
+    "benchmarks", "data", "draw", "func", "gradcheck", "io", "jobs", "kernels", "nn", "optim", "random", "summary",
+    "train", "transforms", "utils",
+)  # fmt: skip
+_ELSEWHERE = {  # public name -> its room, imported when the name is first used
+    "save": "io", "load": "io", "summary": "summary", "draw": "draw", "gradcheck": "gradcheck",
+    "gradgradcheck": "gradcheck", "value_and_grad": "transforms",
+}  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    if name in _ELSEWHERE:
+        found = getattr(importlib.import_module(f".{_ELSEWHERE[name]}", __name__), name)
+    elif name in _ROOMS:
+        found = importlib.import_module(f".{name}", __name__)
+    else:
+        raise AttributeError(f"module 'minigrad' has no attribute {name!r}")
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_ROOMS, *_ELSEWHERE})

@@ -1,0 +1,86 @@
+"""Functions that write into their first argument and have no other form; the second names of functions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .. import autograd, backend
+from ..autograd import wrap
+from ..op import alias, composite
+from ..tensor import Tensor
+from .arguments import row
+from .shapes import squeeze, t, transpose, unsqueeze
+
+
+@composite
+def fill_(input: Any, value: Any) -> Any:
+    """Every element becomes the value."""
+    if isinstance(value, Tensor) and value.ndim:
+        raise RuntimeError(
+            f"fill_: fill_ only supports 0-dimension value tensor but got tensor with {value.ndim} dimensions"
+        )
+    autograd.check_writable(input, "fill_")
+    m = backend.module_of(input._array).m
+    value = value if isinstance(value, Tensor) else wrap(m.asarray(value, dtype=input._array.dtype))
+    return autograd.write(input, row("copy", input, value), "fill_")
+
+
+@composite
+def zero_(input: Any) -> Any:
+    """Every element becomes 0."""
+    return fill_(input, 0)
+
+
+@composite
+def copy_(input: Any, src: Any, non_blocking: bool = False) -> Any:
+    """The elements of src, broadcast and converted."""
+    autograd.check_writable(input, "copy_")
+    if not isinstance(src, Tensor):
+        raise TypeError(f"copy_(): argument 'other' must be Tensor, not {type(src).__name__}")
+    if src.device != input.device:
+        src = src.to(input.device)
+    return autograd.write(input, row("copy", input, src), "copy_")
+
+
+def _reshaped_in_place(input: Any, new: Any) -> Any:
+    """The same tensor object with another shape of the same memory."""
+    if input._base is not None or new._base is None:
+        raise RuntimeError(
+            "unsqueeze_: expected a tensor that owns its memory; use the form without underscore"
+        )
+    input._array, input._node, input._index = new._array, new._node, new._index
+    input._version[0] += 1
+    return input
+
+
+@composite
+def unsqueeze_(input: Any, dim: int) -> Any:
+    """In-place form of unsqueeze."""
+    return _reshaped_in_place(input, unsqueeze(input, dim))
+
+
+@composite
+def squeeze_(input: Any, dim: Any = None) -> Any:
+    """In-place form of squeeze."""
+    return _reshaped_in_place(input, squeeze(input, dim))
+
+
+@composite
+def transpose_(input: Any, dim0: int, dim1: int) -> Any:
+    """In-place form of transpose."""
+    return _reshaped_in_place(input, transpose(input, dim0, dim1))
+
+
+@composite
+def t_(input: Any) -> Any:
+    """In-place form of t."""
+    return _reshaped_in_place(input, t(input))
+
+
+for _new, _old in {
+    "subtract": "sub", "multiply": "mul", "divide": "div", "true_divide": "div", "negative": "neg", "absolute": "abs",
+    "greater": "gt", "greater_equal": "ge", "less": "lt", "less_equal": "le", "not_equal": "ne", "clip": "clamp",
+    "fix": "trunc", "swapaxes": "transpose", "swapdims": "transpose", "moveaxis": "movedim", "concat": "cat",
+    "concatenate": "cat", "row_stack": "vstack", "ger": "outer",
+}.items():  # fmt: skip
+    alias(_new, _old)

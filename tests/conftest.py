@@ -1,0 +1,23 @@
+"""Hypothesis profiles: "ci" is derandomised and quick, "nightly" draws anew and goes deeper (HYPOTHESIS_PROFILE)."""
+
+import os
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+QUIET = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
+settings.register_profile(
+    "ci", derandomize=True, deadline=None, max_examples=25, suppress_health_check=QUIET, database=None
+)
+settings.register_profile(
+    "nightly", deadline=None, max_examples=1000, suppress_health_check=QUIET, print_blob=True
+)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+
+@pytest.fixture(autouse=True)
+def _same_numbers():
+    """Every test starts from the same random state, whatever ran before it."""
+    import minigrad
+
+    minigrad.manual_seed(0)
