@@ -13,8 +13,8 @@ other argument *names* are the save list: inputs, attributes, ``out`` (or the na
 from __future__ import annotations
 
 import builtins
-import dis
 import inspect
+import opcode
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -25,6 +25,21 @@ PUBLIC_NAMES = {
     "x": "input",
     "y": "other",
 }  # rows are read by mathematicians, functions called by torch users
+
+
+REQUIRED: Any = type("Required", (), {"__repr__": lambda self: "required"})()  # an attribute without default
+_LOAD_GLOBAL, _EXTENDED = opcode.opmap["LOAD_GLOBAL"], opcode.opmap["EXTENDED_ARG"]
+
+
+def _globals_read(code: Any) -> set[str]:
+    """The global names that a function reads, from its bytecode (dis would take ten times as long)."""
+    found, extended, units = set(), 0, code.co_code
+    for i in range(0, len(units), 2):
+        argument = extended << 8 | units[i + 1]
+        extended = argument if units[i] == _EXTENDED else 0
+        if units[i] == _LOAD_GLOBAL:
+            found.add(code.co_names[argument >> 1])
+    return found
 
 
 class Case(NamedTuple):
@@ -115,15 +130,17 @@ class Op:
         self.gradient = gradient  # None: declared not differentiable; ...: a rule must follow
         self.rules: list[Rule] = []
         self.kernels: dict[tuple[str, str, Any], Any] = {}  # (set, array module, dtype) -> backend.Kernel
-        parameters = list(inspect.signature(forward).parameters.values())
-        if not parameters or parameters[0].name != "m":
+        code = forward.__code__  # read directly: inspect.signature would cost half of the import
+        names, positional = code.co_varnames, code.co_argcount
+        if names[:1] != ("m",):
             raise self._refuse("its forward must take the namespace m first")
-        positional = [p for p in parameters[1:] if p.kind is not p.KEYWORD_ONLY]
-        self.variadic = any(p.kind is p.VAR_POSITIONAL for p in positional)
-        self.inputs = tuple(p.name for p in positional)
-        self.optional = tuple(p.name for p in positional if p.default is not p.empty)
+        self.variadic = bool(code.co_flags & inspect.CO_VARARGS)
+        keyword = names[positional : positional + code.co_kwonlyargcount]
+        extra = names[positional + len(keyword) :][: self.variadic]
+        self.inputs = (*names[1:positional], *extra)
+        self.optional = names[positional - len(forward.__defaults__ or ()) : positional]
         self.fixed = frozenset(i for i, n in enumerate(self.inputs) if n in self.constant)  # not promoted
-        self.attrs = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+        self.attrs = {n: (forward.__kwdefaults__ or {}).get(n, REQUIRED) for n in keyword}
         if not self.doc:
             raise self._refuse("it has no docstring: give its formula in one line")
         if unknown := set(self.mutates) - set(self.inputs):
@@ -153,8 +170,8 @@ class Op:
         return self._add_rule(function, first if single else None)
 
     def _add_rule(self, function: Callable[..., Any], target: int | None) -> Callable[..., Any]:
-        names = list(inspect.signature(function).parameters)
-        if names[:2] != ["m", "g"]:
+        names = function.__code__.co_varnames[: function.__code__.co_argcount]
+        if names[:2] != ("m", "g"):
             raise self._refuse(f"a rule must take (m, g, …), this one takes {tuple(names)}")
         reads = []
         for name in names[2:]:
@@ -194,10 +211,8 @@ class Op:
                     f"no gradient rule for {missing}; write @{self.name}.vjp, or declare gradient=None"
                 )
         for function in (self.forward, *(r.function for r in self.rules)):
-            known = function.__globals__
-            for step in dis.get_instructions(function):
-                name = step.argval
-                if step.opname == "LOAD_GLOBAL" and name not in known and not hasattr(builtins, name):
+            for name in _globals_read(function.__code__):
+                if name not in function.__globals__ and not hasattr(builtins, name):
                     raise self._refuse(
                         f"{function.__name__} (line {function.__code__.co_firstlineno}) reads "
                         f"{name!r}, which is neither an argument nor defined in its module"
@@ -241,14 +256,14 @@ class Op:
                 raise TypeError(f"{self.name}() got an unexpected argument {name!r}: {self.usage()}")
             attrs[name] = value
         for name, value in attrs.items():
-            if value is inspect.Parameter.empty:
+            if value is REQUIRED:
                 raise TypeError(f"{self.name}() missing required argument {name!r}: {self.usage()}")
         return given, attrs
 
     def usage(self) -> str:
         """The call as one writes it: ``sum(input, dim=None, keepdim=False)``."""
         words = [PUBLIC_NAMES.get(n, n) + ("=None" if n in self.optional else "") for n in self.inputs]
-        words += [k if v is inspect.Parameter.empty else f"{k}={v!r}" for k, v in self.attrs.items()]
+        words += [k if v is REQUIRED else f"{k}={v!r}" for k, v in self.attrs.items()]
         return f"{self.name}({', '.join(words)})"
 
 
