@@ -49,11 +49,11 @@ globals().update(functions.FUNCTIONS)
 float, int, bool = float32, int32, bool_
 
 _ROOMS = (
-    "benchmarks", "data", "draw", "func", "gradcheck", "io", "jobs", "kernels", "nn", "optim", "random", "summary",
+    "benchmarks", "data", "drawings", "func", "gradcheck", "io", "jobs", "kernels", "nn", "optim", "random", "summaries",
     "train", "transforms", "utils",
 )  # fmt: skip
 _ELSEWHERE = {  # public name -> its room, imported when the name is first used
-    "save": "io", "load": "io", "summary": "summary", "draw": "draw", "gradcheck": "gradcheck",
+    "save": "io", "load": "io", "summary": "summaries", "draw": "drawings", "gradcheck": "gradcheck",
     "gradgradcheck": "gradcheck", "value_and_grad": "transforms",
 }  # fmt: skip
 
