@@ -573,7 +573,7 @@ def _cast(m: Any, g: Any, dtype: Any) -> Any:
 
 
 def _add(m: Any, a: Any, b: Any) -> Any:
-    return m.add(a, b)
+    return m.asarray(m.add(a, b))  # NumPy makes scalars of 0-d sums
 
 
 def _add_into(m: Any, a: Any, b: Any) -> Any:

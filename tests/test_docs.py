@@ -1,0 +1,75 @@
+"""The README and the docs: every snippet runs, the op table is fresh, links lead somewhere, the site builds."""
+
+import importlib.util
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from minigrad.op import OPS
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+TOLD = [p for p in PAGES if "```python" in p.read_text(encoding="utf-8")]
+
+
+def name(page):
+    return str(page.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("page", TOLD, ids=name)
+def test_every_snippet_runs_in_the_order_of_its_page(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    told = {"__name__": page.stem}
+    for number, snippet in enumerate(re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.S)):
+        exec(compile(snippet, f"{name(page)}, snippet {number + 1}", "exec"), told)
+
+
+def test_what_the_readme_says_is_printed_is_printed(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    first = re.search(r"```python\n(.*?)```", PAGES[0].read_text(encoding="utf-8"), re.S)[1]
+    exec(first, {})
+    assert capsys.readouterr().out.strip() == re.search(r"# (tensor.*)", first)[1]
+
+
+def test_the_op_table_is_made_from_the_rows_as_they_are():
+    done = subprocess.run([sys.executable, ROOT / "docs" / "op_table.py", "--check"], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stdout
+
+
+def test_a_stale_op_table_is_noticed():
+    spec = importlib.util.spec_from_file_location("op_table", ROOT / "docs" / "op_table.py")
+    table = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(table)
+    fresh, row = table.page(), OPS["gelu"]
+    said, row.doc = row.doc, "something else"
+    try:
+        assert table.page() != fresh
+    finally:
+        row.doc = said
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_every_relative_link_leads_to_a_file(page):
+    text = page.read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)#]+)\)", text):
+        if "://" not in target:
+            assert (page.parent / target).exists(), f"{name(page)} links to {target}"
+
+
+def test_the_readme_has_exactly_two_set_up_commands_of_one_line_each():
+    commands = [b for b in re.findall(r"```sh\n(.*?)```", PAGES[0].read_text(encoding="utf-8"), re.S) if "-m venv" in b]
+    assert len(commands) == 2
+    assert all(len(c.strip().splitlines()) == 1 for c in commands)
+
+
+def test_every_page_is_in_the_site_and_the_site_builds(tmp_path):
+    nav = re.findall(r":? ([\w/-]+\.md)$", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"), re.M)
+    docs = {str(p.relative_to(ROOT / "docs")) for p in (ROOT / "docs").rglob("*.md")}
+    assert set(nav) == docs
+    pytest.importorskip("mkdocs")
+    command = [sys.executable, "-W", "ignore", "-m", "mkdocs", "build", "--quiet", "--strict", "--site-dir", tmp_path]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
