@@ -38,6 +38,17 @@ from .dtypes import (
     set_default_dtype,
     uint8,
 )  # fmt: skip
+from .functions.creation import contiguous_format, preserve_format, strided
+from .random import (
+    Generator,
+    default_generator,
+    fork_rng,
+    get_rng_state,
+    initial_seed,
+    manual_seed,
+    seed,
+    set_rng_state,
+)  # fmt: skip
 from .tensor import Size, Tensor, as_tensor, asarray, from_dlpack, from_numpy, is_tensor, tensor
 
 __version__ = "0.1.0"

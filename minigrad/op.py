@@ -287,17 +287,26 @@ class Composite(NamedTuple):
     function: Callable[..., Any]
     method: bool
     inplace: bool
+    public: bool
 
 
 def composite(
-    function: Callable[..., Any] | None = None, /, *, method: bool = True, inplace: bool = False
+    function: Callable[..., Any] | None = None,
+    /,
+    *,
+    method: bool = True,
+    inplace: bool = False,
+    public: bool = True,
 ) -> Any:
-    """Declares a function over tensors that is made of rows: its gradient is theirs."""
+    """Declares a function over tensors that is made of rows: its gradient is theirs.
+
+    It becomes a public function, a method, and a method with an underscore that writes in place.
+    """
 
     def declare(f: Callable[..., Any]) -> Callable[..., Any]:
         if f.__name__ in COMPOSITES or (f.__name__ in OPS and OPS[f.__name__].public):
             raise TypeError(f"composite {f.__name__}: a public function of that name exists already")
-        COMPOSITES[f.__name__] = Composite(f, method, inplace)
+        COMPOSITES[f.__name__] = Composite(f, method, inplace, public)
         return f
 
     return declare(function) if function is not None else declare

@@ -139,8 +139,10 @@ class Tensor(Variable):
         return False
 
     @property
-    def layout(self) -> str:
-        return "strided"
+    def layout(self) -> Any:
+        from .functions.creation import strided
+
+        return strided
 
     @property
     def retains_grad(self) -> bool:
@@ -829,8 +831,9 @@ def bind_functions() -> dict[str, Callable[..., Any]]:
                 setattr(Tensor, row.name, call)
             if row.method and row.elementwise:
                 setattr(Tensor, row.name + "_", inplace_of(call, row.name + "_"))
-    for name, (call, method, inplace) in COMPOSITES.items():
-        functions[name] = call
+    for name, (call, method, inplace, public) in COMPOSITES.items():
+        if public:
+            functions[name] = call
         if method and not hasattr(Tensor, name):
             setattr(Tensor, name, call)
         if inplace:

@@ -7,12 +7,24 @@ Importing this binds every public function: ``FUNCTIONS``, the methods of Tensor
 from collections.abc import Callable
 from typing import Any
 
-from .. import ops, tensor
-from . import activations, arithmetic, indexing, inplace, layers, products, reductions, shapes
+from .. import ops, random, tensor
+from . import (
+    activations,
+    arithmetic,
+    creation,
+    fills,
+    indexing,
+    inplace,
+    layers,
+    products,
+    reductions,
+    shapes,
+)
 
 tensor.bind_operators()
 FUNCTIONS: dict[str, Callable[..., Any]] = tensor.bind_functions()
 
 __all__ = [
-    "FUNCTIONS", "activations", "arithmetic", "indexing", "inplace", "layers", "ops", "products", "reductions", "shapes",
+    "FUNCTIONS", "activations", "arithmetic", "creation", "fills", "indexing", "inplace", "layers", "ops", "products", "random",
+    "reductions", "shapes",
 ]  # fmt: skip

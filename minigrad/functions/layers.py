@@ -296,11 +296,11 @@ def dropout(input: Any, p: float = 0.5, training: bool = True, inplace: bool = F
 
 
 def _keep(like: Any, p: float, shape: Any = None) -> Any:
-    """A boolean mask, true with probability 1 - p, from the default generator."""
-    from ..random import default_generator
+    """A boolean mask, true with probability 1 - p, from the generator in force."""
+    from ..random import kept, sample
 
-    uniform = default_generator.uniform_array(tuple(like.shape if shape is None else shape), "float32")
-    return wrap(backend.module_of(like._array).from_numpy(uniform >= p))
+    shape = tuple(like.shape if shape is None else shape)
+    return wrap(sample(kept, backend.module_of(like._array), None, shape=shape, p=p))
 
 
 @composite(method=False)
