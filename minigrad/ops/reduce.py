@@ -78,7 +78,7 @@ def _(m, g, x_shape, dim, keepdim):
 @op(cases=DIMS[:4], public=False)
 def mean(m, x, *, dim=None, keepdim=False):
     """Σ x / n over dim."""
-    if x.dtype.kind not in "fV":
+    if x.dtype.kind in "iub":
         raise RuntimeError(f"mean: could not infer output dtype. Input dtype must be a floating point dtype, "
                            f"got {x.dtype}: convert with .float()")  # fmt: skip
     return accurate_sum(m, x, axes(dim, x.ndim), keepdim) / x.dtype.type(count(x.shape, dim))
