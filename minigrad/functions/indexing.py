@@ -182,4 +182,4 @@ def one_hot(tensor: Any, num_classes: int = -1) -> Any:
     if tensor.numel() and (int(tensor.min()) < 0 or int(tensor.max()) >= num_classes):
         raise RuntimeError(f"one_hot: Class values must be smaller than num_classes and not negative: expected "
                            f"0 ≤ class < {num_classes}, got {int(tensor.min())} … {int(tensor.max())}")  # fmt: skip
-    return row("one_hot", tensor, num_classes=num_classes)
+    return row("one_hot", tensor, num_classes=num_classes).long()

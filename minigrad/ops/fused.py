@@ -11,7 +11,7 @@ from typing import Any
 
 from ..op import bools, case, floats, ints
 from ..op import op as declare
-from .index import unpick
+from .index import one_hot, unpick
 from .linalg import _swap, _text, matmul
 from .reduce import log_softmax, mean, softmax, sum
 from .shape import tril
@@ -163,21 +163,25 @@ def _labels(m: Any, name: str, x: Any, target: Any, ignore_index: int) -> tuple[
     if target.dtype.kind not in "iu":
         raise RuntimeError(f"{name}: expected scalar type Long but found {target.dtype}: class indices are "
                            f"integers; convert with .long()")  # fmt: skip
-    classes, flat = x.shape[1 if x.ndim > 1 else 0], m.reshape(target, (-1,))
+    classes, flat = x.shape[1 if x.ndim > 1 else 0], target.reshape(-1)
     keep = flat != ignore_index
-    labels = flat * keep
-    if labels.size and (m.min(labels) < 0 or m.max(labels) >= classes):
-        bad = int(m.min(labels) if m.min(labels) < 0 else m.max(labels))
-        raise IndexError(f"{name}: Target {bad} is out of bounds: expected class indices 0 ≤ target < {classes}; "
-                         f"check the labels or the size of the last layer")  # fmt: skip
+    labels = m.where(keep, flat, 0)
+    if labels.size and not 0 <= (low := labels.min()) <= (high := labels.max()) < classes:
+        raise IndexError(
+            f"{name}: Target {low if low < 0 else high} is out of bounds: expected class indices 0 ≤ target < "
+            f"{classes}; check the labels or the size of the last layer"
+        )
     return labels, keep
 
 
 def _share(m: Any, x: Any, labels: Any, keep: Any, weight: Any, reduction: str) -> tuple[Any, Any]:
-    """The weight wᵧ of each position and its share of the loss: over Σ wᵧ for the mean."""
-    w = keep.astype(x.dtype) if weight is None else m.take(weight, labels) * keep
-    total = m.sum(w) if reduction == "mean" else w.dtype.type(1)
-    return w / total, keep / total
+    """The weight wᵧ of each position, and the 1 of each that counts: over Σ wᵧ for the mean."""
+    even = keep.astype(x.dtype)
+    own = even if weight is None else m.take(weight, labels) * even
+    if reduction != "mean":
+        return own, even
+    total = own.sum()
+    return own / total, even / total
 
 
 def _positions(m: Any, losses: Any, shape: tuple[int, ...], reduction: str) -> Any:
@@ -216,27 +220,35 @@ CE = (
 )  # fmt: skip
 
 
-@op(constant=("target", "weight"), outputs=("out", "share"), cases=CE, flops=16)
+@op(constant=("target", "weight"), outputs=("out", "own", "even"), cases=CE, flops=16)
 def cross_entropy(m, x, target, weight=None, *, ignore_index=-100, reduction="mean", label_smoothing=0.0):
-    """-Σᵢₖ sᵢₖ ln softmax(x)ᵢₖ; the share sᵢₖ is wₖ((1 - ε)[k = yᵢ] + ε / C), over Σ wᵧ for the mean."""
+    """-Σᵢ sᵢ ((1 - ε) ln pᵢ[yᵢ] + ε / C Σₖ ln pᵢ[k]), p = softmax(x); the share sᵢ is 1, over n for the mean.
+
+    With weights the first sᵢ is wᵧ, the terms of the second have wₖ, and the mean divides by Σ wᵧ.
+    """
     labels, keep = _labels(m, "cross_entropy", x, target, ignore_index)
-    flat, at = _classes_last(m, x), labels[:, None]
     own, even = _share(m, x, labels, keep, weight, reduction)
-    share = m.zeros_like(flat)
+    log_p = log_softmax(m, _classes_last(m, x), dim=1)
+    losses = -own * m.where(keep, log_p[m.arange(labels.size), labels], 0)  # an ignored -∞ must not make NaN
     if label_smoothing:
-        share += (even * (label_smoothing / flat.shape[1]))[:, None] * (1 if weight is None else weight)
-    m.put_along_axis(
-        share, at, m.take_along_axis(share, at, axis=1) + ((1 - label_smoothing) * own)[:, None], axis=1
-    )
-    losses = -m.sum(m.where(share == 0, 0, share * log_softmax(m, flat, dim=1)), axis=1)
-    return _positions(m, losses, target.shape, reduction), share
+        spread = m.sum(log_p if weight is None else log_p * weight, axis=1)
+        losses = (1 - label_smoothing) * losses - label_smoothing / log_p.shape[1] * even * m.where(
+            keep, spread, 0
+        )
+    return _positions(m, losses, target.shape, reduction), own, even
 
 
 @cross_entropy.vjp
-def _(m, g, x, share, reduction):
-    by_loss = m.reshape(g, (-1, 1)) if reduction == "none" else g
+def _(m, g, x, target, weight, own, even, ignore_index, reduction, label_smoothing):
     p = softmax(m, _classes_last(m, x), dim=1)
-    return _classes_second(m, by_loss * (p * m.sum(share, axis=1, keepdims=True) - share), x.shape)
+    flat = m.reshape(target, (-1, 1))
+    hot = one_hot(m, m.reshape(m.where(flat == ignore_index, 0, flat), (-1,)), num_classes=p.shape[1])
+    by_flat = m.expand_dims(own * (1 - label_smoothing), 1) * m.where(hot, p - 1, p)
+    if label_smoothing:
+        spread = p * p.shape[1] - 1 if weight is None else p * m.sum(weight) - weight
+        by_flat = by_flat + m.expand_dims(even * (label_smoothing / p.shape[1]), 1) * spread
+    by_loss = m.reshape(g, (-1, 1)) if reduction == "none" else g
+    return _classes_second(m, by_loss * by_flat, x.shape)
 
 
 def _last(shape: tuple[int, ...], normalized_shape: Any) -> tuple[int, ...]:

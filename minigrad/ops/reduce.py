@@ -349,8 +349,8 @@ def softmax(m, x, *, dim):
     """eˣ / Σ eˣ along dim, shifted by the maximum so that nothing overflows."""
     if not x.ndim:
         return m.ones_like(x)
-    e = m.exp(x - m.max(x, axis=dim, keepdims=True)) if x.size else x
-    return e / m.sum(e, axis=dim, keepdims=True)
+    e = m.exp(x - x.max(axis=dim, keepdims=True)) if x.size else x
+    return e / e.sum(axis=dim, keepdims=True)
 
 
 @softmax.vjp
@@ -363,8 +363,8 @@ def log_softmax(m, x, *, dim):
     """x - ln Σ eˣ along dim, shifted by the maximum so that nothing overflows."""
     if not x.ndim:
         return m.zeros_like(x)
-    shifted = x - m.max(x, axis=dim, keepdims=True) if x.size else x
-    return shifted - m.log(m.sum(m.exp(shifted), axis=dim, keepdims=True))
+    shifted = x - x.max(axis=dim, keepdims=True) if x.size else x
+    return shifted - m.log(m.exp(shifted).sum(axis=dim, keepdims=True))
 
 
 @log_softmax.vjp
