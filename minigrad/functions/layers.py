@@ -219,6 +219,9 @@ def cross_entropy(input: Any, target: Any, weight: Any = None, size_average: Any
 @composite(method=False)
 def linear(input: Any, weight: Any, bias: Any = None) -> Any:
     """x Wᵀ + b: input (…, in), weight (out, in) or (in,), bias (out,)."""
+    if weight.ndim == 1:  # PyTorch's form without the dimension of outputs
+        y = row("matmul", input, weight)
+        return y if bias is None else y + bias
     return apply(OPS["linear"], (input, weight, bias), NONE)
 
 

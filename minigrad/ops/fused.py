@@ -43,25 +43,21 @@ def _scaled(g: Any, shape: tuple[int, ...], reduction: str) -> Any:
     flops=lambda x, weight, bias, out: 2 * x.size * weight.shape[0])  # fmt: skip
 def linear(m, x, weight, bias=None):
     """x Wᵀ + b, with W of shape (out, in)."""
-    if not x.ndim or x.shape[-1] != weight.shape[-1]:
+    if not x.ndim or weight.ndim != 2 or x.shape[-1] != weight.shape[-1]:
         raise RuntimeError(f"linear: mat1 and mat2 shapes cannot be multiplied ({_text(x)} and "
-                           f"{'x'.join(map(str, weight.shape[::-1]))}): expected inputs with {weight.shape[-1]} "
+                           f"{'x'.join(map(str, weight.shape[::-1]))}): expected inputs with {weight.shape[-1:]} "
                            f"features in the last dimension, got shape {x.shape}")  # fmt: skip
-    y = matmul.forward(m, x, m.permute_dims(weight, (1, 0)) if weight.ndim == 2 else weight)
+    y = matmul.forward(m, x, _swap(m, weight))
     return y if bias is None else y + bias
 
 
 @linear.vjp
-def _(m, g, x, weight, bias_shape, needs):
-    n, k = weight.shape if len(weight.shape) == 2 else (1, weight.shape[0])
-    flat = m.reshape(g, (-1 if n else 0, n))
-    by_x = m.reshape(m.matmul(flat, m.reshape(weight, (n, k))), x.shape) if needs[0] else None
-    by_weight = None
-    if needs[1]:
-        by_weight = m.reshape(
-            m.matmul(m.permute_dims(flat, (1, 0)), m.reshape(x, (flat.shape[0], k))), weight.shape
-        )
-    return by_x, by_weight, m.reshape(sum(m, flat, dim=0), bias_shape) if needs[2] else None
+def _(m, g, x, weight, needs):
+    positions = math.prod(x.shape[:-1])
+    flat = m.reshape(g, (positions, weight.shape[0]))
+    by_x = m.reshape(m.matmul(flat, weight), x.shape) if needs[0] else None
+    by_weight = m.matmul(_swap(m, flat), m.reshape(x, (positions, weight.shape[1]))) if needs[1] else None
+    return by_x, by_weight, sum(m, flat, dim=0) if needs[2] else None
 
 
 @op(
