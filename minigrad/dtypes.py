@@ -99,11 +99,9 @@ def from_numpy_dtype(d: Any, name: str = "tensor") -> dtype:
 
 
 def as_dtype(d: Any) -> dtype:
-    """Accepts our dtypes, NumPy's, and Python's float, int and bool."""
+    """Accepts our dtypes, NumPy's, and Python's float, int and bool (float64, int64 and bool)."""
     if isinstance(d, dtype):
         return d
-    if d is float:
-        return get_default_dtype()
     return int64 if d is int else from_numpy_dtype(np.dtype(d), "dtype")
 
 
