@@ -60,12 +60,13 @@ globals().update(functions.FUNCTIONS)
 float, int, bool = float32, int32, bool_
 
 _ROOMS = (
-    "benchmarks", "data", "drawings", "func", "gradcheck", "io", "jobs", "kernels", "nn", "optim", "random", "summaries",
-    "train", "transforms", "utils",
+    "benchmarks", "data", "drawings", "func", "gradcheck", "io", "jobs", "kernels", "nn", "optim", "printing", "random",
+    "summaries", "train", "transforms", "utils",
 )  # fmt: skip
 _ELSEWHERE = {  # public name -> its room, imported when the name is first used
     "save": "io", "load": "io", "summary": "summaries", "draw": "drawings", "gradcheck": "gradcheck",
-    "gradgradcheck": "gradcheck", "value_and_grad": "transforms",
+    "gradgradcheck": "gradcheck", "value_and_grad": "transforms", "set_printoptions": "printing",
+    "get_printoptions": "printing", "printoptions": "printing",
 }  # fmt: skip
 
 

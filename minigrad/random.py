@@ -246,11 +246,21 @@ def normal_of(stream: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.n
 
 
 def kept(stream: Any, shape: tuple[int, ...], p: float) -> np.ndarray:
-    """Booleans, False with probability p, to within 2⁻³²: a dropout's mask."""
-    bound = round(p * 2**32)
-    if bound >> 32:
+    """Booleans, False with probability p to within 2⁻⁴⁰: a dropout's mask.
+
+    u < p is settled by the first byte of u and p, except where these are equal (one element in 256):
+    there 32 more bits decide. A quarter of the time that a uniform number for each element takes.
+    """
+    n = math.prod(shape)
+    first, rest = divmod(round(p * 2**40), 2**32)
+    if first > 255:
         return np.zeros(shape, dtype=bool)
-    return np.asarray(stream.integers(0, 1 << 32, shape, dtype=np.uint32) >= np.uint32(bound))
+    words = stream.bit_generator.random_raw(-(-n // 8))
+    u = words.astype("<u8", copy=False).view(np.uint8)[:n]
+    keep = u > first
+    equal = np.flatnonzero(u == first)
+    keep[equal] = stream.integers(0, 1 << 32, equal.size, dtype=np.uint32) >= rest
+    return keep.reshape(shape)
 
 
 def _bernoulli(stream: Any, p: Any, shape: tuple[int, ...]) -> np.ndarray:
