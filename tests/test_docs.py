@@ -23,7 +23,9 @@ def name(page):
 def test_every_snippet_runs_in_the_order_of_its_page(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     told = {"__name__": page.stem}
-    for number, snippet in enumerate(re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.S)):
+    for number, snippet in enumerate(
+        re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.S)
+    ):
         exec(compile(snippet, f"{name(page)}, snippet {number + 1}", "exec"), told)
 
 
@@ -35,7 +37,9 @@ def test_what_the_readme_says_is_printed_is_printed(tmp_path, capsys, monkeypatc
 
 
 def test_the_op_table_is_made_from_the_rows_as_they_are():
-    done = subprocess.run([sys.executable, ROOT / "docs" / "op_table.py", "--check"], capture_output=True, text=True, cwd=ROOT)
+    done = subprocess.run(
+        [sys.executable, ROOT / "docs" / "op_table.py", "--check"], capture_output=True, text=True, cwd=ROOT
+    )
     assert done.returncode == 0, done.stdout
 
 
@@ -60,7 +64,11 @@ def test_every_relative_link_leads_to_a_file(page):
 
 
 def test_the_readme_has_exactly_two_set_up_commands_of_one_line_each():
-    commands = [b for b in re.findall(r"```sh\n(.*?)```", PAGES[0].read_text(encoding="utf-8"), re.S) if "-m venv" in b]
+    commands = [
+        b
+        for b in re.findall(r"```sh\n(.*?)```", PAGES[0].read_text(encoding="utf-8"), re.S)
+        if "-m venv" in b
+    ]
     assert len(commands) == 2
     assert all(len(c.strip().splitlines()) == 1 for c in commands)
 
@@ -70,6 +78,17 @@ def test_every_page_is_in_the_site_and_the_site_builds(tmp_path):
     docs = {str(p.relative_to(ROOT / "docs")) for p in (ROOT / "docs").rglob("*.md")}
     assert set(nav) == docs
     pytest.importorskip("mkdocs")
-    command = [sys.executable, "-W", "ignore", "-m", "mkdocs", "build", "--quiet", "--strict", "--site-dir", tmp_path]
+    command = [
+        sys.executable,
+        "-W",
+        "ignore",
+        "-m",
+        "mkdocs",
+        "build",
+        "--quiet",
+        "--strict",
+        "--site-dir",
+        tmp_path,
+    ]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stderr
