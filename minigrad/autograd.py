@@ -294,8 +294,9 @@ def apply(op: Op, inputs: Sequence[Any], attrs: dict[str, Any]) -> Any:
     """
     state = STATE.get()
     arrays: list[Any] = []
-    module: backend.ArrayModule | None = None
-    track, mixed, kind = False, False, None
+    module: Any = None
+    kind: Any = None
+    track = mixed = False
     for x in inputs:
         if isinstance(x, Variable):
             if x._base is not None and x._seen != x._version[0]:
@@ -1001,7 +1002,7 @@ def __getattr__(name: str) -> Any:  # what is built on the graph, under PyTorch'
     from . import function, transforms
 
     for room in (function, transforms):
-        if name in room.__all__:
+        if name in vars(room)["__all__"]:
             return getattr(room, name)
     if name == "functional":
         return transforms

@@ -41,7 +41,7 @@ class device(NamedTuple):  # noqa: N801 - PyTorch's name
     """Where a tensor's memory is: ``device("cpu")``."""
 
     type: str
-    index: int | None = None
+    index: int | None = None  # type: ignore[assignment]  # tuples have a method of that name
 
     def __repr__(self) -> str:
         return f"device(type={self.type!r}" + (f", index={self.index})" if self.index is not None else ")")

@@ -144,9 +144,9 @@ def result_type(operands: Iterable[tuple[dtype, int]]) -> dtype:
         seen = best[rank]
         best[rank] = d if seen is None else promote_types(seen, d)
     found: dtype | None = None
-    for d in best:  # numbers, 0-d tensors, tensors: each outranks those before it within a category
-        if d is not None:
-            found = d if found is None or found.category <= d.category else promote_types(found, d)
+    for kind in best:  # numbers, 0-d tensors, tensors: each outranks those before it within a category
+        if kind is not None:
+            found = kind if found is None or found.category <= kind.category else promote_types(found, kind)
     if found is None:
         raise TypeError("result_type: expected at least one operand, got none")
     return found

@@ -173,7 +173,7 @@ class Op:
         names = function.__code__.co_varnames[: function.__code__.co_argcount]
         if names[:2] != ("m", "g"):
             raise self._refuse(f"a rule must take (m, g, …), this one takes {tuple(names)}")
-        reads = []
+        reads: list[tuple[str, Any]] = []
         for name in names[2:]:
             if name == "needs":
                 reads.append(("needs", None))

@@ -7,15 +7,15 @@ here. What the graph itself needs of a tensor is ``autograd.Variable``.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from . import autograd, backend, dtypes, errors
 from .autograd import Node, Removable, Variable, apply, wrap
 from .dtypes import as_dtype, dtype, from_numpy_dtype
-from .op import ALIASES, COMPOSITES, OPS, Op
+from .op import OPS
 
 _NONE: dict[str, Any] = {}
 
@@ -43,6 +43,10 @@ class Tensor(Variable):
     """An n-dimensional array that remembers how it was computed. Make one with :func:`minigrad.tensor`."""
 
     __array_priority__ = 1000
+
+    if TYPE_CHECKING:  # methods bound from the rows and composites
+
+        def __getattr__(self, name: str) -> Any: ...
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Tensor:
         return object.__new__(cls)
@@ -140,7 +144,7 @@ class Tensor(Variable):
 
     @property
     def layout(self) -> Any:
-        from .functions.creation import strided
+        from .functions.factory import strided
 
         return strided
 
@@ -367,7 +371,7 @@ class Tensor(Variable):
     def cuda(self, device: Any = None, non_blocking: bool = False) -> Tensor:
         return self.to("cuda" if device is None else device)
 
-    def type(self, dtype: Any = None, non_blocking: bool = False) -> Any:
+    def type(self, dtype: Any = None, non_blocking: Any = False) -> Any:
         """The dtype's name, or this tensor in another dtype."""
         if dtype is not None:
             return self.to(dtype)
@@ -510,7 +514,7 @@ class Tensor(Variable):
         return show(self)
 
     def new_tensor(
-        self, data: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False
+        self, data: Any, dtype: Any = None, device: Any = None, requires_grad: Any = False
     ) -> Tensor:
         """A tensor of data with this one's dtype and device."""
         return tensor(
@@ -563,8 +567,9 @@ def _raw_index(t: Tensor, index: Any) -> Any:
             )
             out.append(a.astype(np.int64) if a.size == 0 and a.dtype.kind == "f" else a)
         elif isinstance(p, slice):
-            out.append(slice(*(v.item() if isinstance(v, Tensor) else v for v in (p.start, p.stop, p.step))))
-            if p.step is not None and out[-1].step <= 0:
+            start, stop, step = (v.item() if isinstance(v, Tensor) else v for v in (p.start, p.stop, p.step))
+            out.append(slice(start, stop, step))
+            if step is not None and step <= 0:
                 raise ValueError("getitem: step must be greater than zero; use flip() to reverse")
         elif p is None or p is Ellipsis or isinstance(p, (int, np.integer)):
             out.append(p)
@@ -700,161 +705,3 @@ def from_dlpack(source: Any) -> Tensor:
 def is_tensor(value: Any) -> bool:
     """Is it a Tensor?"""
     return isinstance(value, Tensor)
-
-
-# ---- operators -------------------------------------------------------------------------------------------
-
-
-def _operand(x: Any) -> Any:
-    """What a binary operator takes besides tensors: numbers and arrays; None for everything else."""
-    if isinstance(x, (Variable, float, int)):
-        return x
-    if isinstance(x, np.generic):
-        return x.item()
-    if isinstance(x, np.ndarray):
-        return as_tensor(x)
-    if isinstance(x, complex):
-        raise errors.no_complex("operator")
-    return None
-
-
-def _operator(name: str, reflected: bool = False) -> Callable[[Any, Any], Any]:
-    row = OPS[name]
-
-    def call(self: Any, other: Any) -> Any:
-        if not isinstance(other, (Variable, float, int)):
-            other = _operand(other)
-            if other is None:
-                return NotImplemented
-        return apply(row, (other, self) if reflected else (self, other), _NONE)
-
-    call.__name__ = f"__{'r' if reflected else ''}{name}__"
-    call.__doc__ = row.doc
-    return call
-
-
-def _inplace_operator(name: str) -> Callable[[Any, Any], Any]:
-    row = OPS[name]
-
-    def call(self: Any, other: Any) -> Any:
-        other = _operand(other)
-        return NotImplemented if other is None else autograd.apply_(row, (self, other), _NONE)
-
-    return call
-
-
-OPERATORS = {"add": "add", "sub": "sub", "mul": "mul", "truediv": "div", "floordiv": "floor_divide", "mod": "remainder",
-             "pow": "pow", "matmul": "matmul", "and": "bitwise_and", "or": "bitwise_or", "xor": "bitwise_xor"}  # fmt: skip
-
-
-def bind_operators() -> None:
-    """Gives Tensor its operators, from the rows."""
-    for python, row in OPERATORS.items():
-        setattr(Tensor, f"__{python}__", _operator(row))
-        setattr(Tensor, f"__r{python}__", _operator(row, reflected=True))
-        if python != "matmul":
-            setattr(Tensor, f"__i{python}__", _inplace_operator(row))
-    for row in ("lt", "le", "gt", "ge", "eq", "ne"):
-        setattr(Tensor, f"__{row}__", _operator(row))
-    for python, row in (("neg", "neg"), ("abs", "abs"), ("invert", "bitwise_not")):
-        setattr(Tensor, f"__{python}__", lambda self, row=OPS[row]: apply(row, (self,), _NONE))
-    Tensor.__pos__ = lambda self: self  # type: ignore[attr-defined]
-
-
-# ---- public functions from rows --------------------------------------------------------------------------
-
-
-def _checked_out(result: Any, out: Any) -> Any:
-    if out is None:
-        return result
-    if isinstance(result, tuple):
-        for r, o in zip(result, out, strict=True):
-            _checked_out(r, o)
-        return tuple(out)
-    if out._array.shape != result._array.shape:
-        out._array = backend.module_of(out._array).m.zeros(result._array.shape, dtype=out._array.dtype)
-    return autograd.write(out, result, "out=")
-
-
-def function_of(row: Op) -> Callable[..., Any]:
-    """The function users call: PyTorch's argument order and names, the row's docstring."""
-    if row.elementwise and not row.attrs and not row.optional and len(row.inputs) == 1:
-
-        def call(input: Any, inplace: bool = False, *, out: Any = None) -> Any:
-            if inplace:
-                return autograd.apply_(row, (input,), _NONE)
-            result = apply(row, (input,), _NONE)
-            return result if out is None else _checked_out(result, out)
-
-    else:
-
-        def call(*args: Any, out: Any = None, **kwargs: Any) -> Any:
-            inplace = kwargs.pop("inplace", False)
-            if row.elementwise and len(args) == len(row.inputs) + len(row.attrs) + 1:
-                *args, inplace = args  # torch's activations take it last
-            if row.spread and len(args) > 1 and not isinstance(args[1], (tuple, list)):
-                args = (args[0], args[1:])
-            inputs, attrs = row.bind(args, kwargs)
-            inputs = [
-                as_tensor(x) if isinstance(x, np.ndarray) else x.item() if isinstance(x, np.generic) else x
-                for x in inputs
-            ]
-            if inplace:
-                return autograd.apply_(row, inputs, attrs)
-            return _checked_out(apply(row, inputs, attrs), out)
-
-    call.__name__ = call.__qualname__ = row.name
-    call.__doc__ = f"{row.usage()}\n\n{row.doc}"
-    call.__module__ = "minigrad"
-    return call
-
-
-def inplace_of(function: Callable[..., Any], name: str) -> Callable[..., Any]:
-    """The in-place form of a function: its result is written into the first argument's memory."""
-
-    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
-        autograd.check_writable(self, name)
-        return autograd.write(self, function(self, *args, **kwargs), name)
-
-    call.__name__ = call.__qualname__ = name
-    call.__doc__ = f"In-place form of {function.__name__}."
-    return call
-
-
-def bind_functions() -> dict[str, Callable[..., Any]]:
-    """Makes every public function, and the methods and in-place methods of Tensor."""
-    functions: dict[str, Callable[..., Any]] = {}
-    for row in OPS.values():
-        if row.public:
-            functions[row.name] = call = function_of(row)
-            if row.method and not hasattr(Tensor, row.name):
-                setattr(Tensor, row.name, call)
-            if row.method and row.elementwise:
-                setattr(Tensor, row.name + "_", inplace_of(call, row.name + "_"))
-    for name, (call, method, inplace, public) in COMPOSITES.items():
-        if public:
-            functions[name] = call
-        if method and not hasattr(Tensor, name):
-            setattr(Tensor, name, call)
-        if inplace:
-            setattr(Tensor, name + "_", inplace_of(call, name + "_"))
-    for name, old in ALIASES.items():
-        functions[name] = functions[old]
-        for suffix in ("", "_"):
-            if hasattr(Tensor, old + suffix):
-                setattr(Tensor, name + suffix, getattr(Tensor, old + suffix))
-    return functions
-
-
-__all__ = [
-    "Sequence",
-    "Size",
-    "Tensor",
-    "as_tensor",
-    "asarray",
-    "from_dlpack",
-    "from_numpy",
-    "is_tensor",
-    "tensor",
-    "wrap",
-]

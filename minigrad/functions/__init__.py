@@ -7,10 +7,11 @@ Importing this binds every public function: ``FUNCTIONS``, the methods of Tensor
 from collections.abc import Callable
 from typing import Any
 
-from .. import ops, random, tensor
+from .. import ops, random
 from . import (
     activations,
     arithmetic,
+    binding,
     creation,
     fills,
     indexing,
@@ -21,10 +22,10 @@ from . import (
     shapes,
 )
 
-tensor.bind_operators()
-FUNCTIONS: dict[str, Callable[..., Any]] = tensor.bind_functions()
+binding.bind_operators()
+FUNCTIONS: dict[str, Callable[..., Any]] = binding.bind_functions()
 
 __all__ = [
-    "FUNCTIONS", "activations", "arithmetic", "creation", "fills", "indexing", "inplace", "layers", "ops", "products", "random",
+    "FUNCTIONS", "activations", "arithmetic", "binding", "creation", "fills", "indexing", "inplace", "layers", "ops", "products", "random",
     "reductions", "shapes",
 ]  # fmt: skip

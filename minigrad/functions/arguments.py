@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import builtins
 import operator
-from collections import namedtuple
-from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from .. import dtypes, errors
 from ..autograd import apply
@@ -56,10 +54,15 @@ def floating(x: Tensor) -> Tensor:
     return x if x.dtype.category == 2 else x.to(dtypes.get_default_dtype())
 
 
-def pair(name: str) -> Callable[..., Any]:
+def pair(name: str) -> Any:
     """PyTorch's named result of two tensors."""
-    made = namedtuple(name, "values indices")
-    made.__repr__ = lambda self: (  # type: ignore[method-assign]
-        f"minigrad.return_types.{name}(\nvalues={self[0]!r},\nindices={self[1]!r})"
-    )
-    return made
+
+    class Result(NamedTuple):
+        values: Any
+        indices: Any
+
+        def __repr__(self) -> str:
+            return f"minigrad.return_types.{name}(\nvalues={self[0]!r},\nindices={self[1]!r})"
+
+    Result.__name__ = Result.__qualname__ = name
+    return Result

@@ -12,31 +12,19 @@ from typing import Any
 import numpy as np
 
 from .. import autograd, backend, dtypes
+from ..generator import BITS, normal_of, sample, uniform
 from ..op import composite
-from ..random import (
-    BITS,
-    bounds_of,
-    generator_of,
-    index_of,
-    integers,
-    normal_of,
-    probability_of,
-    sample,
-    uniform,
-)
+from ..random import bounds_of, index_of, integers, probability_of
 from ..tensor import Tensor, wrap
 from .arguments import row, tensor_of
 
 
-def _fill(name: str, input: Tensor, generator: Any, function: Any, *arrays: Any, **how: Any) -> Tensor:
-    """Writes what ``function(stream, *arrays, **how)`` draws into input's memory."""
+def _fill(name: str, input: Tensor, generator: Any, law: Any, *arrays: Any, **how: Any) -> Tensor:
+    """Writes what ``law(stream, *arrays, **how)`` draws into input's memory."""
     autograd.check_writable(input, name)
     array = input._array
-    module = backend.module_of(array)
-    generator_of(name, generator, module)
-    if input.dtype.category == 2:
-        how["dtype"] = array.dtype
-    drawn = wrap(sample(function, module, generator, *arrays, shape=tuple(array.shape), **how))
+    how |= {"shape": tuple(array.shape), "dtype": array.dtype}
+    drawn = wrap(sample(name, law, backend.module_of(array), generator, *arrays, **how))
     through = input.requires_grad and autograd.is_grad_enabled()
     return autograd.write(input, row("copy", input, drawn) if through else drawn, name)
 
@@ -48,14 +36,20 @@ def _continuous(name: str, input: Any, *numbers: float) -> list[float]:
     return [float(x) for x in numbers]
 
 
+def _wide(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """What to compute in: the 16-bit dtypes would round twice."""
+    return np.dtype(np.float32) if dtype.itemsize == 2 else dtype
+
+
 def _between(stream: Any, low: float, high: float, *, shape: Any, dtype: Any) -> Any:
-    wide = np.dtype(np.float64) if dtype.itemsize > 4 else np.dtype(np.float32)
-    numbers = uniform(stream, shape, wide) * wide.type(high - low) + wide.type(low)
-    numbers = np.asarray(numbers).astype(dtype, copy=False)
+    wide = _wide(dtype)
+    numbers = uniform(stream, shape, wide)
+    numbers *= wide.type(high - low)
+    numbers += wide.type(low)
+    numbers = numbers.astype(dtype, copy=False)
     top = np.asarray(high, dtype)
-    if low < high:  # where rounding reached the open end
-        below = np.nextafter(top, np.asarray(low, dtype))
-        np.copyto(numbers, below, where=numbers >= top)
+    if low < high:  # rounding may have reached the open end
+        np.copyto(numbers, np.nextafter(top, np.asarray(low, dtype)), where=numbers >= top)
     return numbers
 
 
@@ -72,16 +66,17 @@ def uniform_(input: Any, from_: float = 0.0, to: float = 1.0, *, generator: Any 
             f"uniform_: uniform_ expects to return a [from, to) range, but found from={low:g} > to={high:g}"
         )
     if high - low > most:
-        raise RuntimeError(f"uniform_: uniform_ expects to-from <= the largest {input.dtype.name}, {most:g}, but found "
+        raise RuntimeError(f"uniform_: uniform_ expects to-from <= {most:g}, the largest {input.dtype.name}, but found "
                            f"to={high:g} and from={low:g}")  # fmt: skip
     return _fill("uniform_", input, generator, _between, low, high)
 
 
 def _gaussian(stream: Any, mean: float, std: float, *, shape: Any, dtype: Any) -> Any:
-    numbers = normal_of(stream, shape, dtype)
-    numbers *= dtype.type(std)
-    numbers += dtype.type(mean)
-    return numbers
+    wide = _wide(dtype)
+    numbers = normal_of(stream, shape, wide)
+    numbers *= wide.type(std)
+    numbers += wide.type(mean)
+    return numbers.astype(dtype, copy=False)
 
 
 @composite(public=False)
@@ -97,10 +92,6 @@ def _log_gaussian(stream: Any, mean: float, std: float, *, shape: Any, dtype: An
     return np.exp(_gaussian(stream, mean, std, shape=shape, dtype=_wide(dtype))).astype(dtype)
 
 
-def _wide(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    return np.dtype(np.float32) if dtype.itemsize == 2 else dtype
-
-
 @composite(public=False)
 def log_normal_(input: Any, mean: float = 1.0, std: float = 2.0, *, generator: Any = None) -> Tensor:
     """Fills with eˣ, x normal with that mean and standard deviation."""
@@ -112,11 +103,10 @@ def log_normal_(input: Any, mean: float = 1.0, std: float = 2.0, *, generator: A
 
 def _waiting(stream: Any, rate: float, *, shape: Any, dtype: Any) -> Any:
     """Exponential, and never 0, so that its logarithm is finite."""
-    numbers = np.asarray(stream.standard_exponential(shape, dtype=_wide(dtype))) / _wide(dtype).type(rate)
-    least = np.asarray(
-        np.finfo(_wide(dtype)).tiny if dtype.itemsize > 2 else dtypes.finfo(dtypes.as_dtype(dtype)).tiny
-    )
-    return np.maximum(numbers, least.astype(numbers.dtype)).astype(dtype)
+    wide = _wide(dtype)
+    numbers = np.asarray(stream.standard_exponential(shape, dtype=wide)) / wide.type(rate)
+    least = dtypes.finfo(dtypes.from_numpy_dtype(dtype)).tiny
+    return np.maximum(numbers, wide.type(least)).astype(dtype)
 
 
 @composite(public=False)
@@ -130,7 +120,7 @@ def exponential_(input: Any, lambd: float = 1.0, *, generator: Any = None) -> Te
 
 def _lorentzian(stream: Any, median: float, sigma: float, *, shape: Any, dtype: Any) -> Any:
     u = uniform(stream, shape, np.dtype(np.float64))
-    return (median + sigma * np.tan(np.pi * (u - 0.5))).astype(dtype)
+    return np.asarray(median + sigma * np.tan(np.pi * (u - 0.5))).astype(dtype)
 
 
 @composite(public=False)
@@ -162,11 +152,7 @@ def geometric_(input: Any, p: float, *, generator: Any = None) -> Tensor:
         )
     if not 0 < p < 1:
         raise RuntimeError(f"geometric_: geometric_ expects p to be in (0, 1), but got p={p:g}")
-    return _fill("geometric_", input, generator, _trials, float(p), **_exactly(input))
-
-
-def _exactly(input: Tensor) -> dict[str, Any]:
-    return {"dtype": input._array.dtype}
+    return _fill("geometric_", input, generator, _trials, float(p))
 
 
 def _flips(stream: Any, p: Any, *, shape: Any, dtype: Any) -> Any:
@@ -178,33 +164,36 @@ def bernoulli_(input: Any, p: Any = 0.5, *, generator: Any = None) -> Tensor:
     """Fills with 1 with probability p, a number or a tensor that broadcasts to this one, else 0."""
     tensor_of("bernoulli_", input)
     if not isinstance(p, Tensor):
-        return _fill(
-            "bernoulli_", input, generator, _flips, probability_of("bernoulli_", float(p)), **_exactly(input)
-        )
+        return _fill("bernoulli_", input, generator, _flips, probability_of("bernoulli_", float(p)))
     if p.dtype.category != 2:
         raise RuntimeError(
             f"bernoulli_: expected p of a floating-point dtype, got {p.dtype.name}; use .float()"
         )
     spread = probability_of("bernoulli_", p).detach().expand(input.shape)
-    return _fill("bernoulli_", input, generator, _flips, spread._array, **_exactly(input))
+    return _fill("bernoulli_", input, generator, _flips, spread._array)
 
 
 @composite(public=False)
-def random_(input: Any, from_: Any = None, to: Any = None, *, generator: Any = None) -> Tensor:
-    """Fills with integers, all alike: ``random_()``, ``random_(to)`` or ``random_(from, to)``, to left out.
+def random_(input: Any, from_: Any = None, to: Any = ..., *, generator: Any = None) -> Tensor:
+    """Fills with integers, all alike: ``random_()``, ``random_(to)``, ``random_(from, to)``, ``random_(from, None)``.
 
     Without ``to`` up to the largest number of the dtype, or for floating-point ones up to 2ⁿ, n the
     bits of the significand, below which they hold every integer.
     """
     kind = tensor_of("random_", input).dtype
-    if kind.category == 2:
-        most = 1 << BITS[kind.name]
+    if to is ... and from_ is not None:
+        from_, to = 0, from_
+    low = index_of("random_", "from", 0 if from_ is None else from_)
+    if to is None or to is ...:
+        most = (
+            1 << BITS[kind.name]
+            if kind.category == 2
+            else 1
+            if kind is dtypes.bool_
+            else dtypes.iinfo(kind).max
+        )
+        high = most + 1
     else:
-        most = 1 if kind is dtypes.bool_ else dtypes.iinfo(kind).max
-    if to is None and from_ is not None:
-        low, high = 0, index_of("random_", "to", from_)
-    else:
-        low = 0 if from_ is None else index_of("random_", "from", from_)
-        high = most + 1 if to is None else index_of("random_", "to", to)
+        high = index_of("random_", "to", to)
     bounds_of("random_", low, high, kind)
-    return _fill("random_", input, generator, integers, low=low, high=high, **_exactly(input))
+    return _fill("random_", input, generator, integers, low=low, high=high)

@@ -300,10 +300,10 @@ def dropout(input: Any, p: float = 0.5, training: bool = True, inplace: bool = F
 
 def _keep(like: Any, p: float, shape: Any = None) -> Any:
     """A boolean mask, true with probability 1 - p, from the generator in force."""
-    from ..random import kept, sample
+    from ..generator import kept, sample
 
     shape = tuple(like.shape if shape is None else shape)
-    return wrap(sample(kept, backend.module_of(like._array), None, shape=shape, p=p))
+    return wrap(sample("dropout", kept, backend.module_of(like._array), None, shape=shape, p=p))
 
 
 @composite(method=False)

@@ -22,14 +22,16 @@ def _rank(name: str, x: Any, n: int, which: str) -> None:
 @composite
 def mm(input: Any, mat2: Any) -> Any:
     """The product of two matrices."""
-    _rank("mm", input, 2, "self"), _rank("mm", mat2, 2, "mat2")
+    _rank("mm", input, 2, "self")
+    _rank("mm", mat2, 2, "mat2")
     return row("matmul", input, mat2)
 
 
 @composite
 def bmm(input: Any, mat2: Any) -> Any:
     """The products of two batches of matrices."""
-    _rank("bmm", input, 3, "batch1"), _rank("bmm", mat2, 3, "batch2")
+    _rank("bmm", input, 3, "batch1")
+    _rank("bmm", mat2, 3, "batch2")
     if input.shape[0] != mat2.shape[0]:
         raise RuntimeError(f"bmm: Expected size for first two dimensions of batch2 tensor to be: [{input.shape[0]}, "
                            f"{input.shape[2]}] but got: {list(mat2.shape[:2])}")  # fmt: skip
@@ -39,14 +41,16 @@ def bmm(input: Any, mat2: Any) -> Any:
 @composite
 def mv(input: Any, vec: Any) -> Any:
     """A matrix times a vector."""
-    _rank("mv", input, 2, "input"), _rank("mv", vec, 1, "vec")
+    _rank("mv", input, 2, "input")
+    _rank("mv", vec, 1, "vec")
     return row("matmul", input, vec)
 
 
 @composite
 def dot(input: Any, tensor: Any) -> Any:
     """Σ xᵢ yᵢ of two vectors of the same length."""
-    _rank("dot", input, 1, "self"), _rank("dot", tensor, 1, "tensor")
+    _rank("dot", input, 1, "self")
+    _rank("dot", tensor, 1, "tensor")
     if input.shape != tensor.shape:
         raise RuntimeError(f"dot: inconsistent tensor size, expected tensor [{input.shape[0]}] and src [{tensor.shape[0]}] to "
                            f"have the same number of elements")  # fmt: skip
@@ -56,7 +60,8 @@ def dot(input: Any, tensor: Any) -> Any:
 @composite
 def outer(input: Any, vec2: Any) -> Any:
     """xᵢ yⱼ of two vectors."""
-    _rank("outer", input, 1, "self"), _rank("outer", vec2, 1, "vec2")
+    _rank("outer", input, 1, "self")
+    _rank("outer", vec2, 1, "vec2")
     return unsqueeze(input, 1) * vec2
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import operator
 import warnings
-from collections import namedtuple
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..autograd import apply
 from ..op import OPS, composite
@@ -115,12 +114,16 @@ def min(input: Any, dim: Any = None, keepdim: bool = False, *, other: Any = None
     return _extremum("min", input, dim, keepdim, other)
 
 
+class _MinMax(NamedTuple):
+    min: Any
+    max: Any
+
+
 @composite
 def aminmax(input: Any, *, dim: Any = None, keepdim: bool = False) -> Any:
     """The smallest and the largest element."""
     dim = () if dim is None else dim
-    made = namedtuple("aminmax", "min max")
-    return made(row("amin", input, dim=dim, keepdim=keepdim), row("amax", input, dim=dim, keepdim=keepdim))
+    return _MinMax(row("amin", input, dim=dim, keepdim=keepdim), row("amax", input, dim=dim, keepdim=keepdim))
 
 
 _RESULTS = {name: pair(name) for name in ("max", "min", "sort", "topk", "kthvalue", "median")}

@@ -1,0 +1,183 @@
+"""The public functions, Tensor's methods and operators, made from the rows and the composites.
+
+What a row's call accepts is ``Op.bind``'s; what it does is ``autograd.apply``'s. Nothing here knows an op.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from .. import autograd, backend, errors
+from ..autograd import Variable, apply
+from ..op import ALIASES, COMPOSITES, OPS, Op
+from ..tensor import Tensor, as_tensor
+
+_NONE: dict[str, Any] = {}
+
+
+# ---- operators -------------------------------------------------------------------------------------------
+
+
+def _operand(x: Any) -> Any:
+    """What a binary operator takes besides tensors: numbers and arrays; None for everything else."""
+    if isinstance(x, (Variable, float, int)):
+        return x
+    if isinstance(x, np.generic):
+        return x.item()
+    if isinstance(x, np.ndarray):
+        return as_tensor(x)
+    if isinstance(x, complex):
+        raise errors.no_complex("operator")
+    return None
+
+
+def _operator(name: str, reflected: bool = False) -> Callable[[Any, Any], Any]:
+    row = OPS[name]
+
+    def call(self: Any, other: Any) -> Any:
+        if not isinstance(other, (Variable, float, int)):
+            other = _operand(other)
+            if other is None:
+                return NotImplemented
+        return apply(row, (other, self) if reflected else (self, other), _NONE)
+
+    call.__name__ = f"__{'r' if reflected else ''}{name}__"
+    call.__doc__ = row.doc
+    return call
+
+
+def _inplace_operator(name: str) -> Callable[[Any, Any], Any]:
+    row = OPS[name]
+
+    def call(self: Any, other: Any) -> Any:
+        other = _operand(other)
+        return NotImplemented if other is None else autograd.apply_(row, (self, other), _NONE)
+
+    return call
+
+
+OPERATORS = {"add": "add", "sub": "sub", "mul": "mul", "truediv": "div", "floordiv": "floor_divide", "mod": "remainder",
+             "pow": "pow", "matmul": "matmul", "and": "bitwise_and", "or": "bitwise_or", "xor": "bitwise_xor"}  # fmt: skip
+
+
+def bind_operators() -> None:
+    """Gives Tensor its operators, from the rows."""
+    for python, row in OPERATORS.items():
+        setattr(Tensor, f"__{python}__", _operator(row))
+        setattr(Tensor, f"__r{python}__", _operator(row, reflected=True))
+        if python != "matmul":
+            setattr(Tensor, f"__i{python}__", _inplace_operator(row))
+    for row in ("lt", "le", "gt", "ge", "eq", "ne"):
+        setattr(Tensor, f"__{row}__", _operator(row))
+    for python, row in (("neg", "neg"), ("abs", "abs"), ("invert", "bitwise_not")):
+        setattr(Tensor, f"__{python}__", lambda self, row=OPS[row]: apply(row, (self,), _NONE))
+    setattr(Tensor, "__pos__", lambda self: self)  # noqa: B010
+
+
+# ---- public functions from rows --------------------------------------------------------------------------
+
+
+def _into(out: Any, result: Any) -> Any:
+    """Writes a result into ``out=``, resized where its shape differs, as PyTorch does."""
+    if isinstance(result, tuple):
+        return (
+            type(result)(*map(_into, out, result))
+            if hasattr(result, "_fields")
+            else tuple(map(_into, out, result))
+        )
+    if not isinstance(out, Tensor):
+        raise TypeError(f"argument 'out' must be Tensor, not {type(out).__name__}")
+    if out.requires_grad and autograd.is_grad_enabled():
+        raise RuntimeError("out=: functions with out=... arguments don't support automatic differentiation, but one of "
+                           "the arguments requires grad; assign the result instead")  # fmt: skip
+    if out._array.shape != result._array.shape:
+        out._array = backend.module_of(out._array).m.empty(result._array.shape, dtype=out._array.dtype)
+    return autograd.write(out, result.detach(), "out=")
+
+
+def _plain(x: Any) -> Any:
+    return as_tensor(x) if isinstance(x, np.ndarray) else x.item() if isinstance(x, np.generic) else x
+
+
+def function_of(row: Op) -> Callable[..., Any]:
+    """The function users call: PyTorch's argument order and names, the row's docstring."""
+
+    def simple(input: Any, inplace: bool = False, *, out: Any = None) -> Any:
+        if inplace:
+            return autograd.apply_(row, (input,), _NONE)
+        result = apply(row, (input,), _NONE)
+        return result if out is None else _into(out, result)
+
+    def call(*args: Any, out: Any = None, **kwargs: Any) -> Any:
+        inplace = kwargs.pop("inplace", False)
+        if row.elementwise and len(args) == len(row.inputs) + len(row.attrs) + 1:
+            *args, inplace = args  # type: ignore[assignment]  # torch's activations take it last
+        if row.spread and len(args) > 1 and not isinstance(args[1], (tuple, list)):
+            args = (args[0], args[1:])
+        inputs, attrs = row.bind(args, kwargs)
+        inputs = [_plain(x) for x in inputs]
+        if inplace:
+            return autograd.apply_(row, inputs, attrs)
+        result = apply(row, inputs, attrs)
+        return result if out is None else _into(out, result)
+
+    unary = row.elementwise and len(row.inputs) == 1 and not row.attrs
+    made: Any = simple if unary else call
+    made.__name__ = made.__qualname__ = row.name
+    made.__doc__ = f"{row.usage()}\n\n{row.doc}"
+    made.__module__ = "minigrad"
+    return made
+
+
+def with_out(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A composite that also takes ``out=``."""
+    if "out" in function.__code__.co_varnames:
+        return function
+
+    @functools.wraps(function)
+    def call(*args: Any, out: Any = None, **kwargs: Any) -> Any:
+        result = function(*args, **kwargs)
+        return result if out is None else _into(out, result)
+
+    return call
+
+
+def inplace_of(function: Callable[..., Any], name: str) -> Callable[..., Any]:
+    """The in-place form of a function: its result is written into the first argument's memory."""
+
+    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        autograd.check_writable(self, name)
+        return autograd.write(self, function(self, *args, **kwargs), name)
+
+    call.__name__ = call.__qualname__ = name
+    call.__doc__ = f"In-place form of {function.__name__}."
+    return call
+
+
+def bind_functions() -> dict[str, Callable[..., Any]]:
+    """Makes every public function, and the methods and in-place methods of Tensor."""
+    functions: dict[str, Callable[..., Any]] = {}
+    for row in OPS.values():
+        if row.public:
+            functions[row.name] = call = function_of(row)
+            if row.method and not hasattr(Tensor, row.name):
+                setattr(Tensor, row.name, call)
+            if row.method and row.elementwise:
+                setattr(Tensor, row.name + "_", inplace_of(call, row.name + "_"))
+    for name, (call, method, inplace, public) in COMPOSITES.items():
+        if public:
+            functions[name] = call
+        if method and not hasattr(Tensor, name):
+            setattr(Tensor, name, call)
+        if inplace:
+            setattr(Tensor, name + "_", inplace_of(call, name + "_"))
+    for name, old in ALIASES.items():
+        functions[name] = functions[old]
+        for suffix in ("", "_"):
+            if hasattr(Tensor, old + suffix):
+                setattr(Tensor, name + suffix, getattr(Tensor, old + suffix))
+    return functions
