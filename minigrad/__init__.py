@@ -38,8 +38,8 @@ from .dtypes import (
     set_default_dtype,
     uint8,
 )  # fmt: skip
-from .functions.creation import contiguous_format, preserve_format, strided
-from .random import (
+from .functions.factory import contiguous_format, preserve_format, strided
+from .generator import (
     Generator,
     default_generator,
     fork_rng,

@@ -32,7 +32,7 @@ _PROFILES = {
     "short": Options(precision=2, edgeitems=2),
     "full": Options(threshold=math.inf),
 }
-_options: ContextVar[Options] = ContextVar("minigrad_print_options", default=Options())
+_options: ContextVar[Options] = ContextVar("minigrad_print_options", default=_PROFILES["default"])
 
 
 def set_printoptions(
@@ -57,7 +57,7 @@ def set_printoptions(
             )
         options = _PROFILES[profile]
     given = {"precision": precision, "threshold": threshold, "edgeitems": edgeitems, "linewidth": linewidth}
-    changes = {name: value for name, value in given.items() if value is not None}
+    changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     for name, value in changes.items():
         if not isinstance(value, (int, float)) or value < 0:
             raise ValueError(f"set_printoptions: expected {name} to be a number of 0 or more, got {value!r}")
