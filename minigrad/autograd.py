@@ -30,7 +30,7 @@ class State(NamedTuple):
     grad: bool = True
     inference: bool = False
     anomaly: bool = False
-    recorder: Callable[..., None] | None = None  # capture: (function, m, args, attrs, result)
+    recorder: Callable[..., None] | None = None  # capture: (function, m, args, attrs, results)
     saved_hooks: tuple[Callable[[Any], Any], Callable[[Any], Any]] | None = None
 
 
@@ -84,6 +84,11 @@ def wrap(array: Any) -> Any:
     t = _new(TENSOR[0])
     t._array, t._version = array, [0]
     return t
+
+
+def edge(t: Any) -> Any:
+    """Where a tensor's gradient goes: (its node, output number), (the leaf itself, 0), or None."""
+    return None if not t._requires_grad else (t, 0) if t._node is None else (t._node, t._index)
 
 
 class Node:
@@ -173,8 +178,11 @@ class Node:
         return t
 
     def run(self, grads: list[Any], needs: list[bool], create: bool) -> list[Any]:
-        """Gradients by the inputs, in their order, from the gradient by the first output."""
-        op, g = self.op, grads[0]
+        """Gradients by the inputs, in their order, from those by the outputs: arrays, or tensors for ``create``.
+
+        A row's rule reads the gradient by its first output; :class:`minigrad.autograd.Function` reads all.
+        """
+        op, g, kind = self.op, grads[0], self.module.array_type
         m = ON_TENSORS if create else self.module.m
         recorder = None if create else STATE.get().recorder
         results: list[Any] = [None] * len(self.parents)
@@ -203,17 +211,23 @@ class Node:
             if self.kernel is not None and not create and self.kernel.vjp is not None:
                 function = self.kernel.vjp
             result = function(*args)
+            result = result if isinstance(result, (tuple, list)) else (result,)
+            if not create:
+                result = [r if r is None or type(r) is kind else m.asarray(r) for r in result]
             if recorder is not None:
                 recorder(function, m, args[1:], {}, result)
-            if target is None:
-                if not isinstance(result, (tuple, list)):
-                    result = (result,)
+            if target is not None:
+                results[target] = result[0]
+            else:
                 for i, r in enumerate(result):
                     if needs[i]:
                         results[i] = r
-            else:
-                results[target] = result
         return results
+
+    def owns(self, r: Any, grads: list[Any], results: list[Any]) -> bool:
+        """Is r, one of the results, nobody else's, so that a leaf may keep it and add to it?"""
+        kept = [*grads, *(s[0] for s in self.saved.values())]
+        return sum(x is r for x in results) == 1 and not any(x is r for x in kept)
 
     def release(self) -> None:
         if self.saved:
@@ -327,20 +341,19 @@ def apply(op: Op, inputs: Sequence[Any], attrs: dict[str, Any]) -> Any:
         arrays = _promoted(op, promote, inputs, arrays, kind, mixed)
     kernel = backend.select(op, module, arrays[0].dtype) if op.kernels else None
     forward = op.forward if kernel is None else kernel.forward
+    if op.wide and kernel is None:
+        forward = functools.partial(_widely, forward)
     m = module.m
     try:
         with np.errstate(all="ignore"):
-            if op.wide and kernel is None:
-                result = _widely(op, forward, m, arrays, attrs)
-            else:
-                result = forward(m, *arrays, **attrs)
+            result = forward(m, *arrays, **attrs)
     except np.exceptions.AxisError as e:
         raise errors.dim_out_of_range(op.name, e.axis, e.ndim) from None  # type: ignore[arg-type]
     except ValueError as e:
         raise errors.failed(op.name, [x for x in inputs if x is not None], e) from e
-    if state.recorder is not None:
-        state.recorder(forward, m, arrays, attrs, result)
     if op.mutates:
+        if state.recorder is not None:
+            state.recorder(forward, m, arrays, attrs, ())
         for name in op.mutates:
             x = inputs[op.inputs.index(name)]
             if isinstance(x, Variable):
@@ -358,13 +371,12 @@ def apply(op: Op, inputs: Sequence[Any], attrs: dict[str, Any]) -> Any:
         _link_view(out, inputs[0], op, attrs, module, state)
     outs = [out]
     for other in others:
-        t = wrap(other if type(other) is module.array_type else m.asarray(other))
-        outs.append(t)
+        outs.append(wrap(other if type(other) is module.array_type else m.asarray(other)))
+    if state.recorder is not None:
+        state.recorder(forward, m, arrays, attrs, tuple([t._array for t in outs]))
     if track:
         node = Node(op, tuple(
-            None if not isinstance(x, Variable) or not x._requires_grad
-            else (x, 0) if x._node is None else (x._node, x._index)
-            for x in inputs
+            edge(x) if isinstance(x, Variable) else None for x in inputs
         ), module)  # fmt: skip
         node.attrs = attrs
         node.kernel = kernel
@@ -389,10 +401,10 @@ def apply(op: Op, inputs: Sequence[Any], attrs: dict[str, Any]) -> Any:
     return out if len(outs) == 1 else tuple(outs)
 
 
-def _widely(op: Op, forward: Any, m: Any, arrays: list[Any], attrs: dict[str, Any]) -> Any:
+def _widely(forward: Callable[..., Any], m: Any, *arrays: Any, **attrs: Any) -> Any:
     """Runs a forward whose formula cancels in float64 and rounds once."""
     kind = arrays[0].dtype
-    wide = [a.astype(np.float64) if hasattr(a, "astype") and a.dtype == kind else a for a in arrays]
+    wide = [a.astype(m.float64) if hasattr(a, "astype") and a.dtype == kind else a for a in arrays]
     return m.asarray(forward(m, *wide, **attrs)).astype(kind)
 
 
@@ -428,7 +440,7 @@ def _promoted(
     first = next(a for a, x in zip(arrays, inputs, strict=True) if isinstance(x, Variable))
     m = backend.module_of(first).m
     return [
-        a if a is None or i in fixed else (a if a.dtype == target else a.astype(target))
+        a if a is None or i in fixed else (a if a.dtype == target else run(_cast, m, a, dtype=target))
         if isinstance(x, Variable)
         else m.asarray(a, dtype=target)
         for i, (a, x) in enumerate(zip(arrays, inputs, strict=True))
@@ -505,24 +517,24 @@ def write(target: Any, result: Any, name: str) -> Any:
     with np.errstate(all="ignore"):
         run(_assign, backend.module_of(a).m, a, r)
     target._version[0] += 1
-    if not state.grad:
-        return target
-    base = target._base
+    if state.grad:
+        rebase(target, result)
+    return target
+
+
+def rebase(target: Any, result: Any) -> None:
+    """Gives a tensor that has been written to, and its base, the history of what was written."""
+    base, a, r = target._base, target._array, result._array
     if base is None or target._views is None:
         target._node, target._index = result._node, result._index
         target._requires_grad = result._requires_grad
         target._seen = target._version[0]
     elif result._requires_grad or base._requires_grad:
-        edges = tuple(
-            None if not x._requires_grad else (x, 0) if x._node is None else (x._node, x._index)
-            for x in (base, result)
-        )
-        node = Node(OPS["view_scatter"], edges, backend.module_of(a))
+        node = Node(OPS["view_scatter"], (edge(base), edge(result)), backend.module_of(a))
         node.attrs = {"views": target._views}
         node.shapes = ((base._array.shape, base._array.dtype), (r.shape, r.dtype))
         base._node, base._index, base._requires_grad = node, 0, True
         target._refresh()
-    return target
 
 
 def _assign(m: Any, a: Any, r: Any) -> None:
@@ -532,9 +544,11 @@ def _assign(m: Any, a: Any, r: Any) -> None:
 def run(function: Callable[..., Any], m: Any, *arrays: Any, **attrs: Any) -> Any:
     """Calls a function on raw arrays where a capture can see it."""
     result = function(m, *arrays, **attrs)
+    if result is not None:
+        result = m.asarray(result)
     recorder = STATE.get().recorder
     if recorder is not None:
-        recorder(function, m, arrays, attrs, result)
+        recorder(function, m, arrays, attrs, () if result is None else (result,))
     return result
 
 
@@ -566,7 +580,7 @@ def call_row(name: str, m: Any, *args: Any, **attrs: Any) -> Any:
     op = OPS[name]
     if m is ON_TENSORS:
         return op(m, *args, **attrs)
-    return m.asarray(run(op.forward, m, *args, **attrs))
+    return run(op.forward, m, *args, **attrs)
 
 
 def _cast(m: Any, g: Any, dtype: Any) -> Any:
@@ -621,12 +635,12 @@ def walk(
     targets: set[Any] = set()
     needed: set[Any] | None = None
     if wanted is not None:
-        keys = [(t, 0) if t._node is None else (t._node, t._index) for t in wanted]
+        keys = [edge(t) for t in wanted]
         targets = set(keys)
         needed = _needed([t._node for t, _ in roots if t._node is not None], {k[0] for k in keys})
 
-    def send(edge: tuple[Any, int], g: Any, fresh: bool) -> None:
-        target, index = edge
+    def send(to: tuple[Any, int], g: Any, fresh: bool) -> None:
+        target, index = to
         if isinstance(target, Node):
             slots = pending.get(target)
             if slots is None:
@@ -649,7 +663,7 @@ def walk(
         with np.errstate(all="ignore"):
             for t, g in roots:
                 if needed is None or t._node is None or t._node in needed:
-                    send((t, 0) if t._node is None else (t._node, t._index), g if create else g._array, False)
+                    send(edge(t), g if create else g._array, False)
             while heap:
                 node = heapq.heappop(heap)[1]
                 grads = pending.pop(node)
@@ -671,20 +685,14 @@ def walk(
                 for i, r in enumerate(results):
                     if not needs[i] or r is None:
                         continue
-                    given = r
-                    if not create and type(r) is not node.module.array_type:
-                        r = node.module.m.asarray(r)
-                    shape = node.shapes[i]
-                    if shape is not None:
-                        r = _fit(node.module, r, shape[0], shape[1], create)
-                    edge = node.parents[i]
+                    given, fits = r, node.shapes[i]
+                    if fits is not None:
+                        r = _fit(node.module, r, fits[0], fits[1], create)
+                    to = node.parents[i]
                     fresh = False
-                    if isinstance(edge[0], Variable) and not create:
-                        fresh = (
-                            getattr(r, "base", r) is None
-                            and r is not grads[0]
-                            and all(s[0] is not r for s in node.saved.values())
-                            and sum(x is given for x in results) == 1
+                    if isinstance(to[0], Variable) and not create:
+                        fresh = getattr(r, "base", r) is None and (
+                            r is not given or node.owns(r, grads, results)
                         )
                     if node.trace is not None and not create and bool(node.module.m.isnan(r).any()):
                         raise RuntimeError(
@@ -692,7 +700,7 @@ def walk(
                             f"gradient of {node.op.name} by its input {i}, {errors.describe(r)}, has NaN. "
                             f"Forward was called at:\n{node.trace}"
                         )
-                    send(edge, r, fresh)
+                    send(to, r, fresh)
                 if not retain_graph:
                     node.release()
             if wanted is None:
@@ -978,12 +986,12 @@ def is_anomaly_enabled() -> bool:
 class capture:
     """Records every function that runs on raw arrays, for replay: ``with capture() as tape: step()``.
 
-    Each entry of ``tape.calls`` is (function, m, args, attrs, result): forwards, gradient rules,
-    accumulation and optimizer updates alike.
+    Each entry of ``tape.calls`` is (function, m, args, attrs, results): forwards, gradient rules,
+    accumulation and optimizer updates alike; ``results`` are the arrays made, in order.
     """
 
     def __init__(self) -> None:
-        self.calls: list[tuple[Any, Any, tuple[Any, ...], dict[str, Any], Any]] = []
+        self.calls: list[tuple[Any, Any, tuple[Any, ...], dict[str, Any], tuple[Any, ...]]] = []
 
     def __enter__(self) -> capture:
         self._token = STATE.set(STATE.get()._replace(recorder=self._record))
@@ -992,8 +1000,8 @@ class capture:
     def __exit__(self, *exc: object) -> None:
         STATE.reset(self._token)
 
-    def _record(self, function: Any, m: Any, args: Any, attrs: dict[str, Any], result: Any) -> None:
-        self.calls.append((function, m, tuple(args), dict(attrs), result))
+    def _record(self, function: Any, m: Any, args: Any, attrs: dict[str, Any], results: Any) -> None:
+        self.calls.append((function, m, tuple(args), dict(attrs), tuple(results)))
 
 
 def __getattr__(name: str) -> Any:  # what is built on the graph, under PyTorch's paths
