@@ -626,6 +626,7 @@ def walk(
     Without ``wanted`` leaves accumulate into ``.grad``; with it the gradients of those tensors are
     returned (None where there is no path) and nothing else is touched.
     """
+    backend.keep_freed_memory()
     pending: dict[Node, list[Any]] = {}
     owned: dict[Any, bool] = {}  # leaf -> is its gradient's memory nobody else's?
     leaves: dict[Any, Any] = {}

@@ -9,6 +9,7 @@ where a set claims the op, and a set's own name uses that set alone. Nothing her
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
@@ -73,6 +74,17 @@ def register_array_module(
 
 
 CPU = register_array_module("cpu", np, np.ndarray)
+
+
+@functools.cache
+def keep_freed_memory() -> None:
+    """Once a process: has the C allocator keep freed blocks of up to 32 MB for the next step's arrays.
+
+    glibc maps blocks above a threshold and unmaps them when freed, so that every step pays for fresh pages;
+    freeing one mapped block raises the threshold to its size (mallopt(3), M_MMAP_THRESHOLD). The pages are
+    never touched. Other allocators don't mind. See ``docs/decisions/memory.md``.
+    """
+    np.empty(32 * 2**20 - 2**16, np.uint8)
 
 
 def module_of(array: Any) -> ArrayModule:

@@ -47,7 +47,10 @@ def linear(m, x, weight, bias=None):
         raise RuntimeError(f"linear: mat1 and mat2 shapes cannot be multiplied ({_text(x)} and "
                            f"{'x'.join(map(str, weight.shape[::-1]))}): expected inputs with {weight.shape[-1:]} "
                            f"features in the last dimension, got shape {x.shape}")  # fmt: skip
-    y = matmul.forward(m, x, _swap(m, weight))
+    if x.ndim == 2 and x.shape[0] < weight.shape[0]:  # BLAS is quicker with the larger matrix on the left
+        y = m.ascontiguousarray(_swap(m, matmul.forward(m, weight, _swap(m, x))))
+    else:
+        y = matmul.forward(m, x, _swap(m, weight))
     return y if bias is None else y + bias
 
 
