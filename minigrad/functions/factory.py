@@ -96,6 +96,7 @@ def like(
         memory_format is contiguous_format
         or type(array) is not module.array_type
         or getattr(getattr(array, "flags", None), "c_contiguous", True)
+        or any(step == 0 for step in getattr(array, "strides", ()))  # expanded: it has no order to keep
     )
     return tuple(array.shape), kind, module, None if plain else array
 
