@@ -354,7 +354,7 @@ def multinomial(
     weights = x._array
     if not bool((module.m.isfinite(weights) & (weights >= 0)).all()):
         raise RuntimeError("multinomial: probability tensor contains either `inf`, `nan` or element < 0")
-    if bool((weights.sum(axis=-1) <= 0).any()):
+    if bool((weights.max(axis=-1) == 0).any()):
         raise RuntimeError("multinomial: invalid multinomial distribution (sum of probabilities <= 0)")
     drawn = sample("multinomial", _categories, module, generator, weights, n=k, replacement=bool(replacement))
     return finish("multinomial", drawn, out, False)
