@@ -222,9 +222,10 @@ class safe_open:
     """A safetensors file, open for reading; the header is read and checked, the data only when touched.
 
     Tensors share the memory of the mapped file: ``get_tensor`` costs no copy and no reading, slicing it
-    reads what is sliced (booleans are read whole, to check them). Writes to them stay in memory (copy on
-    write) and never reach the file. They outlive the ``with`` block. While a tensor lives the file must not
-    be changed in place by others; replacing it by name, as all writers here do, is safe.
+    reads what is sliced. (Booleans are read whole, to check them, and so is what a careless writer left
+    unaligned.) Writes to them stay in memory (copy on write) and never reach the file. They outlive the
+    ``with`` block. While a tensor lives the file must not be changed in place by others; replacing it by
+    name, as all writers here do, is safe.
 
     ``framework`` is "minigrad" (or "pt") for Tensors, "numpy" for arrays, which have more dtypes (unsigned
     integers, complex64, 8-bit floats). ``device`` is where Tensors go.
