@@ -677,11 +677,7 @@ def walk(
                 if not any(needs):
                     continue
                 if node.freed:
-                    raise RuntimeError(
-                        f"{node.op.name}: Trying to backward through the graph a second time (or directly "
-                        f"access saved tensors after they have already been freed). Specify "
-                        f"retain_graph=True when calling backward the first time"
-                    )
+                    raise errors.graph_freed(node.op.name)
                 results = node.run(grads, needs, create)
                 for i, r in enumerate(results):
                     if not needs[i] or r is None:

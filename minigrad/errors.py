@@ -50,6 +50,14 @@ def dim_out_of_range(name: str, dim: int, ndim: int) -> IndexError:
     )
 
 
+def graph_freed(name: str) -> RuntimeError:
+    """PyTorch's text for a second backward."""
+    return RuntimeError(
+        f"{name}: Trying to backward through the graph a second time (or directly access saved tensors after "
+        f"they have already been freed). Specify retain_graph=True when calling backward the first time"
+    )
+
+
 def no_complex(name: str) -> TypeError:
     """The one sentence that refuses complex numbers."""
     return TypeError(
