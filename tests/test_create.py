@@ -290,6 +290,22 @@ def test_new_methods_keep_dtype_and_device():
     assert not hasattr(minigrad, "new_zeros")
 
 
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: minigrad.zeros(2), lambda: minigrad.full((2,), 3), lambda: minigrad.arange(3), lambda: minigrad.eye(2),
+        lambda: minigrad.linspace(0, 1, 3), lambda: minigrad.tril_indices(2, 2), lambda: minigrad.ones_like(minigrad.eye(2).t()),
+    ],
+)  # fmt: skip
+def test_a_capture_sees_what_is_made_and_makes_it_anew(make):
+    with minigrad.autograd.capture() as tape:
+        x = make()
+    function, m, args, attrs, (result,) = tape.calls[-1]
+    again = function(m, *args, **attrs)
+    assert result is x._array and again is not result
+    np.testing.assert_array_equal(again, result)
+
+
 # ---- against torch ---------------------------------------------------------------------------------------
 
 CALLS = [
