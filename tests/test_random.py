@@ -269,6 +269,8 @@ def test_a_seed_gives_the_same_numbers_on_every_device(elsewhere):
         RuntimeError, match="Expected a 'cpu' device type for generator but found 'elsewhere'"
     ):
         minigrad.rand(2, generator=g)
+    with pytest.raises(RuntimeError, match="device elsewhere does not match device of out parameter"):
+        minigrad.rand(2, device=elsewhere, out=minigrad.empty(2))
 
 
 def test_a_capture_sees_draws_and_its_replay_draws_the_next_numbers():
