@@ -35,7 +35,10 @@ class Entry(NamedTuple):
 
 def operands(row: Op, elements: int, rng: np.random.Generator) -> tuple[list[Any], dict[str, Any]]:
     """Arrays and attributes to call a row with: the first case's, enlarged to about ``elements`` where it runs."""
-    given = row.cases[0] if row.cases else Case(((32, 32),) * len(row.inputs), {})
+    spec = ints((32, 32), 100) if row.integer else (32, 32)
+    given = row.cases[0] if row.cases else Case((spec,) * len(row.inputs), {})
+    if not row.variadic:  # what the case leaves out is None
+        given = Case((*given.operands, *[None] * (len(row.inputs) - len(given.operands))), given.attrs)
     sizes = [int(np.prod(_shape(o), dtype=int)) for o in given.operands if o is not None]
     rank = max([sum(n > 1 for n in _shape(o)) for o in given.operands if o is not None], default=0)
     factor = max(1, int((elements / max(*sizes, 1)) ** (1 / max(rank, 1)))) if sizes else 1
@@ -133,8 +136,7 @@ def _first(result: Any) -> Any:
 
 def _flops(row: Op, arrays: list[Any], out: Any) -> float:
     if callable(row.flops):
-        missing = [None] * (0 if row.variadic else len(row.inputs) - len(arrays))
-        return float(row.flops(*arrays, *missing, out.numpy()))
+        return float(row.flops(*arrays, out.numpy()))
     return row.flops * max(
         [a.size for a in arrays if a is not None] + [out.numel() if out is not None else 0]
     )
