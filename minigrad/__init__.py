@@ -49,6 +49,7 @@ from .generator import (
     seed,
     set_rng_state,
 )  # fmt: skip
+from .gradcheck import gradcheck, gradgradcheck
 from .tensor import Size, Tensor, as_tensor, asarray, from_dlpack, from_numpy, is_tensor, tensor
 
 __version__ = "0.1.0"
@@ -60,13 +61,12 @@ globals().update(functions.FUNCTIONS)
 float, int, bool = float32, int32, bool_
 
 _ROOMS = (
-    "benchmarks", "data", "drawings", "func", "gradcheck", "io", "jobs", "kernels", "nn", "optim", "printing", "random",
+    "benchmarks", "data", "drawings", "func", "io", "jobs", "kernels", "nn", "optim", "printing", "random",
     "summaries", "train", "transforms", "utils",
 )  # fmt: skip
 _ELSEWHERE = {  # public name -> its room, imported when the name is first used
-    "save": "io", "load": "io", "summary": "summaries", "draw": "drawings", "gradcheck": "gradcheck",
-    "gradgradcheck": "gradcheck", "value_and_grad": "transforms", "set_printoptions": "printing",
-    "get_printoptions": "printing", "printoptions": "printing",
+    "save": "io", "load": "io", "summary": "summaries", "draw": "drawings", "value_and_grad": "transforms",
+    "set_printoptions": "printing", "get_printoptions": "printing", "printoptions": "printing",
 }  # fmt: skip
 
 

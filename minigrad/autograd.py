@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import functools
 import heapq
+import importlib
 import itertools
+import os
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextvars import ContextVar
@@ -83,6 +85,8 @@ def wrap(array: Any) -> Any:
     """A tensor over a raw array, sharing its memory, without history."""
     t = _new(TENSOR[0])
     t._array, t._version = array, [0]
+    if STATE.get().inference:
+        t._inference = True
     return t
 
 
@@ -366,7 +370,9 @@ def apply(op: Op, inputs: Sequence[Any], attrs: dict[str, Any]) -> Any:
     out._array, out._version = first, [0]
     if state.inference:
         out._inference = True
-    track = track and state.grad and op.gradient is not None and first.dtype.kind in "fV"
+    track = (
+        track and state.grad and not state.inference and op.gradient is not None and first.dtype.kind in "fV"
+    )
     if op.view:
         _link_view(out, inputs[0], op, attrs, module, state)
     outs = [out]
@@ -451,7 +457,8 @@ def _link_view(out: Any, x: Any, op: Op, attrs: Any, module: backend.ArrayModule
     if out._array is x._array or module.shares_memory(out._array, x._array):
         base = x._base if x._base is not None else x
         out._base, out._version, out._seen = base, x._version, x._version[0]
-        if state.grad and (x._base is None or x._views is not None):
+        out._inference = x._inference
+        if state.grad and not state.inference and (x._base is None or x._views is not None):
             out._views = (*(x._views or ()), (op, attrs))
 
 
@@ -477,7 +484,7 @@ def check_writable(target: Any, name: str) -> None:
         )
     if state.grad:
         base = target._base
-        if target._requires_grad and target._node is None and base is None:
+        if target._requires_grad and target._node is None:
             raise RuntimeError(
                 f"{name}: a leaf Variable that requires grad is being used in an in-place operation; "
                 f"write under minigrad.no_grad(), or to a clone()"
@@ -513,7 +520,14 @@ def write(target: Any, result: Any, name: str) -> Any:
                 f"{name}: result type {have.name} can't be cast to the desired output type {want.name}; "
                 f"use the out-of-place form, or convert with .to()"
             )
-    state = STATE.get()
+    state, base = STATE.get(), target._base
+    if state.grad and base is not None and target._views is None:
+        if base._requires_grad or target._requires_grad or result._requires_grad:
+            raise RuntimeError(
+                f"{name}: a view that was created in no_grad mode, or is the output of a custom Function, is "
+                f"being modified inplace with grad mode enabled, so that the gradient by its base would be "
+                f"wrong; write to the base, or to a clone() of the view"
+            )
     with np.errstate(all="ignore"):
         run(_assign, backend.module_of(a).m, a, r)
     target._version[0] += 1
@@ -1001,14 +1015,16 @@ class capture:
         self.calls.append((function, m, tuple(args), dict(attrs), tuple(results)))
 
 
-def __getattr__(name: str) -> Any:  # what is built on the graph, under PyTorch's paths
-    if name.startswith("__"):
-        raise AttributeError(name)
-    from . import function, transforms
+# What is built on the graph, under PyTorch's paths: minigrad.autograd.Function, minigrad.autograd.functional …
+__path__ = [os.path.join(os.path.dirname(__file__), "utils", "autograd")]
 
-    for room in (function, transforms):
-        if name in vars(room)["__all__"]:
-            return getattr(room, name)
-    if name == "functional":
-        return transforms
+
+def __getattr__(name: str) -> Any:
+    if not name.startswith("__"):
+        for room in ("function", "transforms", "gradcheck"):
+            module = importlib.import_module(f"minigrad.{room}")
+            if name in module.__all__:
+                return getattr(module, name)
+        if name in ("function", "functional", "grad_mode", "graph"):
+            return importlib.import_module(f"{__name__}.{name}")
     raise AttributeError(f"module 'minigrad.autograd' has no attribute {name!r}")

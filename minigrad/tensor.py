@@ -89,6 +89,9 @@ class Tensor(Variable):
         if on and self.dtype.category != 2:
             raise RuntimeError(f"requires_grad: only Tensors of floating point dtype can require gradients, got "
                                f"{self.dtype}; convert with .float()")  # fmt: skip
+        if on and self._inference and not autograd.is_inference_mode_enabled():
+            raise RuntimeError("requires_grad: Setting requires_grad=True on inference tensor outside InferenceMode is not "
+                               "allowed; clone() it first")  # fmt: skip
         if not on and self._node is not None:
             raise RuntimeError("requires_grad: you can only change requires_grad flags of leaf variables. If you "
                                "want to use a computed variable in a subgraph that doesn't require "
@@ -253,7 +256,7 @@ class Tensor(Variable):
     def detach(self) -> Tensor:
         """The same memory without history. Writes to either are seen by both, and by autograd."""
         t = wrap(self._array)
-        t._version = self._version
+        t._version, t._inference = self._version, self._inference
         return t
 
     def detach_(self) -> Tensor:

@@ -23,6 +23,9 @@ def is_basic(index: Any) -> bool:
 ])  # fmt: skip
 def getitem(m, x, *, index):
     """x[index]; a view where the index is basic."""
+    parts = index if isinstance(index, tuple) else (index,)
+    if is_basic(parts) and Ellipsis not in parts:
+        index = (*parts, Ellipsis)  # without it NumPy makes a copy of a single element
     return x[index]
 
 

@@ -1,1 +1,1 @@
-"""PyTorch's import paths, re-exported: ``minigrad.utils.data`` and ``minigrad.utils.checkpoint``."""
+"""PyTorch's import paths, re-exported: ``utils.data``, ``utils.checkpoint``, and what ``autograd`` shows as submodules."""

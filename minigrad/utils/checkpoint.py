@@ -1,5 +1,5 @@
-"""``torch.utils.checkpoint``'s name, from ``minigrad.function``. Nothing is defined here."""
+"""``torch.utils.checkpoint``'s names, from ``minigrad.function``. Nothing is defined here."""
 
-from ..function import checkpoint
+from ..function import CheckpointError, checkpoint, checkpoint_sequential
 
-__all__ = ["checkpoint"]
+__all__ = ["CheckpointError", "checkpoint", "checkpoint_sequential"]
