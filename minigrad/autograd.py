@@ -354,6 +354,8 @@ def apply(op: Op, inputs: Sequence[Any], attrs: dict[str, Any]) -> Any:
     except np.exceptions.AxisError as e:
         raise errors.dim_out_of_range(op.name, e.axis, e.ndim) from None  # type: ignore[arg-type]
     except ValueError as e:
+        if str(e).startswith(op.name):  # the row's own words
+            raise
         raise errors.failed(op.name, [x for x in inputs if x is not None], e) from e
     if op.mutates:
         if state.recorder is not None:

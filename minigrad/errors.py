@@ -30,6 +30,8 @@ def failed(name: str, inputs: Sequence[Any], cause: BaseException) -> RuntimeErr
                 f"{', '.join(describe(x) for x in tensors)}: reshape or unsqueeze one of them"
             )
     got = ", ".join(describe(x) for x in inputs) or "no inputs"
+    if "negative integer powers" in str(cause):
+        return RuntimeError(f"{name}: {cause} Expected floats, got {got}: convert with .float()")
     return RuntimeError(f"{name}: cannot compute with {got}: {cause}")
 
 
