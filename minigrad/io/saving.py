@@ -255,7 +255,7 @@ class _Writer:
 
     def write_scalar(self, obj: np.generic, path: _Path) -> Any:
         if isinstance(obj, np.str_):
-            return {"scalar": ["U", str(obj)]}
+            return {"scalar": ["U", str.__str__(obj)]}  # its own drops trailing zeros
         if isinstance(obj, np.bytes_):
             return {"scalar": ["S", obj.hex()]}
         text = _dtype_text(obj.dtype) or self.refuse(obj, path)
@@ -517,7 +517,7 @@ _HEX = re.compile(r"-?0x[0-9a-f]+")
 _NUMPY_DTYPE = re.compile(
     r"[<>|](b1|[iu][1248]|f[248]|c(8|16)|[SU][0-9]{1,9}|[mM]8(\[([1-9][0-9]{0,8})?[a-zA-Z]{1,2}\])?)"
 )
-_ML_DTYPE = re.compile(r"[a-z]+[0-9][0-9a-z_]*")
+_ML_DTYPE = re.compile(r"(b?complex|b?float|u?int)[0-9]+[0-9a-z_]*")
 
 # By tag: how to read it, and which further keys the object may have.
 _DECODE: dict[Any, tuple[Callable[..., Any], tuple[str, ...]]] = {
