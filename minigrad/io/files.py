@@ -10,7 +10,6 @@ import contextlib
 import errno
 import os
 import re
-import secrets
 import stat
 import time
 from collections.abc import Iterator
@@ -62,7 +61,7 @@ def atomic_write(
         encoding = "utf-8"
     target = Path(os.path.realpath(os.fsdecode(path)))
     # pathlib's with_name would refuse the root folder before we can say what is wrong with it
-    temporary = target.parent / f"{_stem(target)}{secrets.token_hex(8)}.part"
+    temporary = target.parent / f"{_stem(target)}{os.urandom(8).hex()}.part"
     handle: IO[Any] | None = None
     try:
         permissions = _permissions_of(target)
