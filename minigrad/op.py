@@ -117,6 +117,7 @@ class Op:
         spread: str | None = None,
         random: bool = False,
         integer: bool = False,
+        surrogate: Sequence[str] = (),
     ) -> None:
         self.name = forward.__name__.rstrip("_") if not mutates else forward.__name__
         self.forward, self.doc = forward, inspect.getdoc(forward) or ""
@@ -126,6 +127,7 @@ class Op:
         self.numpy = (numpy,) if isinstance(numpy, str) else tuple(numpy) or (self.name,)
         self.method, self.public = method, public
         self.spread, self.random, self.integer = spread, random, integer
+        self.surrogate = tuple(surrogate)  # attributes that make the rule, on purpose, not the derivative
         self.constant = tuple(constant)  # inputs without a gradient: indices, masks
         self.gradient = gradient  # None: declared not differentiable; ...: a rule must follow
         self.rules: list[Rule] = []

@@ -12,7 +12,8 @@ from .. import backend, dtypes, errors
 from ..autograd import wrap
 from ..op import composite
 from ..tensor import Size, Tensor
-from .arguments import dim_of, row, sizes_of
+from .arguments import dim_of, row, sizes_of, tensor_of
+from .factory import check_memory_format, contiguous_format
 
 
 @composite
@@ -466,7 +467,7 @@ def pad(input: Any, pad: Sequence[int], mode: str = "constant", value: Any = Non
         return (
             row("pad_constant", input, widths=grown, value=value or 0.0)
             if builtins.any(builtins.any(p) for p in grown)
-            else clone_of(input)
+            else clone(input)
         )
     if mode not in ("reflect", "replicate", "circular"):
         raise NotImplementedError(
@@ -492,5 +493,8 @@ def pad(input: Any, pad: Sequence[int], mode: str = "constant", value: Any = Non
     return input
 
 
-def clone_of(x: Any) -> Any:
-    return row("clone", x)
+@composite
+def clone(input: Any, *, memory_format: Any = None) -> Any:
+    """A copy in memory of its own, through which gradients flow; laid out as input unless contiguous_format."""
+    check_memory_format("clone", memory_format)
+    return row("clone", tensor_of("clone", input), order="C" if memory_format is contiguous_format else "K")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..op import elementwise
+from ..op import case, elementwise, floats
 
 # ---- arithmetic ------------------------------------------------------------------------------------------
 
@@ -80,7 +80,7 @@ def _(m, g, x, y):
     return -g * x / (y * y)
 
 
-@elementwise(promote="same", numpy="floor_divide", domain=((1.2, 1.8), (0.7, 0.9)), analytic=False)
+@elementwise(promote="same", numpy="floor_divide", domain=((1.0, 1.35), (0.7, 0.95)), analytic=False)
 def floor_divide(m, x, y):
     """⌊x / y⌋; its gradient is zero where it has one."""
     return m.floor_divide(x, y)
@@ -88,10 +88,10 @@ def floor_divide(m, x, y):
 
 @floor_divide.vjp
 def _(m, g):
-    return g * 0, g * 0
+    return m.zeros_like(g), m.zeros_like(g)
 
 
-@elementwise(promote="same", domain=((1.2, 1.8), (0.7, 0.9)), analytic=False)
+@elementwise(promote="same", domain=((1.0, 1.35), (0.7, 0.95)), analytic=False)
 def remainder(m, x, y):
     """x - y·⌊x / y⌋, with the sign of y (Python's %)."""
     return m.remainder(x, y)
@@ -107,7 +107,7 @@ def _(m, g, x, y):
     return -g * m.floor(x / y)
 
 
-@elementwise(promote="same", domain=((1.2, 1.8), (0.7, 0.9)), analytic=False)
+@elementwise(promote="same", domain=((1.0, 1.35), (0.7, 0.95)), analytic=False)
 def fmod(m, x, y):
     """x - y·trunc(x / y), with the sign of x (C's fmod)."""
     return m.fmod(x, y)
@@ -171,7 +171,7 @@ def sign(m, x):
 
 @sign.vjp
 def _(m, g):
-    return g * 0
+    return m.zeros_like(g)
 
 
 @elementwise(domain=(0.5, 2))
@@ -373,45 +373,47 @@ def isfinite(m, x):
 @elementwise(promote="same", domain=(0.1, 0.9), analytic=False)
 def floor(m, x):
     """⌊x⌋."""
-    return m.floor(x) if x.dtype.kind in "fV" else x
+    return m.floor(x) if x.dtype.kind in "fV" else m.array(x, copy=True)
 
 
 @floor.vjp
 def _(m, g):
-    return g * 0
+    return m.zeros_like(g)
 
 
 @elementwise(promote="same", domain=(0.1, 0.9), analytic=False)
 def ceil(m, x):
     """⌈x⌉."""
-    return m.ceil(x) if x.dtype.kind in "fV" else x
+    return m.ceil(x) if x.dtype.kind in "fV" else m.array(x, copy=True)
 
 
 @ceil.vjp
 def _(m, g):
-    return g * 0
+    return m.zeros_like(g)
 
 
 @elementwise(promote="same", domain=(0.1, 0.9), analytic=False)
 def trunc(m, x):
     """x without its fraction."""
-    return m.trunc(x) if x.dtype.kind in "fV" else x
+    return m.trunc(x) if x.dtype.kind in "fV" else m.array(x, copy=True)
 
 
 @trunc.vjp
 def _(m, g):
-    return g * 0
+    return m.zeros_like(g)
 
 
-@elementwise(promote="same", domain=(0.1, 0.4), analytic=False)
+@elementwise(
+    promote="same", domain=(0.1, 0.4), analytic=False, cases=[case((3, 4)), case((3, 4), decimals=-1)]
+)
 def round(m, x, *, decimals=0):
     """The nearest integer, ties to even; or the nearest multiple of 10^-decimals."""
-    return m.round(x, decimals) if x.dtype.kind in "fV" else x
+    return m.round(x, decimals) if x.dtype.kind in "fV" else m.array(x, copy=True)
 
 
 @round.vjp
 def _(m, g):
-    return g * 0
+    return m.zeros_like(g)
 
 
 @elementwise(promote="same", domain=(0.1, 0.9), analytic=False)
@@ -669,7 +671,16 @@ def _(m, g, x):
     return -g * 1.1283791670955126 * m.exp(-x * x)
 
 
-@elementwise(promote="same", domain=((-2, 2), (-1, 0), (0.5, 1)), kinks=(0,), analytic=False, public=False)
+@elementwise(
+    promote="same",
+    kinks=(0,),
+    analytic=False,
+    public=False,
+    cases=[
+        case((3, 4), floats((3, 4), -1, 0), floats((4,), 0.5, 1)), case((3, 4), floats((), -1, 0)),
+        case((3, 4), None, floats((3, 1), 0.5, 1)), case((3, 4), floats((3, 4), 0.5, 1), floats((3, 4), -1, 0)),
+    ],
+)  # fmt: skip
 def clamp(m, x, min=None, max=None):
     """min(max(x, min), max); a bound may be a number, a tensor, or None."""
     if min is not None:
@@ -716,7 +727,13 @@ def _(m, g, x):
     return g * s * (1 + x * (1 - s))
 
 
-@elementwise(domain=(-3, 3), flops=70, wide=True, analytic=False)
+@elementwise(
+    domain=(-3, 3),
+    flops=70,
+    wide=True,
+    analytic=False,
+    cases=[case((3, 4)), case((3, 4), approximate="tanh")],
+)
 def gelu(m, x, *, approximate="none"):
     """x · Φ(x), Φ the normal distribution; "tanh" approximates it (Hendrycks & Gimpel, 2016)."""
     if approximate == "tanh":  # ½(1 + tanh u) = σ(2u)
@@ -735,7 +752,7 @@ def _(m, g, x, approximate):
     return g * (0.5 * erfc(m, -0.7071067811865476 * x) + x * density)
 
 
-@elementwise(kinks=(0,), analytic=False, flops=10)
+@elementwise(kinks=(0,), analytic=False, flops=10, cases=[case((3, 4)), case((3, 4), alpha=0.7)])
 def elu(m, x, *, alpha=1.0):
     """x where x > 0, α(eˣ - 1) elsewhere (Clevert et al., 2016)."""
     return m.where(x > 0, x, alpha * m.expm1(m.minimum(x, 0.0)))
@@ -746,7 +763,7 @@ def _(m, g, x, alpha):
     return m.where(x > 0, g, g * alpha * m.exp(m.minimum(x, 0.0)))
 
 
-@elementwise(kinks=(0,), analytic=False)
+@elementwise(kinks=(0,), analytic=False, cases=[case((3, 4)), case((3, 4), negative_slope=-0.3)])
 def leaky_relu(m, x, *, negative_slope=0.01):
     """x where x > 0, negative_slope · x elsewhere (Maas et al., 2013)."""
     return m.where(x > 0, x, negative_slope * x)
@@ -757,7 +774,13 @@ def _(m, g, x, negative_slope):
     return m.where(x > 0, g, negative_slope * g)
 
 
-@elementwise(domain=(-4, 4), kinks=(0,), analytic=False, flops=14)
+@elementwise(
+    domain=(-4, 4),
+    kinks=(0, 1.5),
+    analytic=False,
+    flops=14,
+    cases=[case((3, 4)), case((3, 4), beta=2.0, threshold=3.0)],
+)
 def softplus(m, x, *, beta=1.0, threshold=20.0):
     """ln(1 + e^(βx)) / β; x itself where βx > threshold."""
     z = beta * x

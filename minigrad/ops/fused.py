@@ -291,6 +291,7 @@ def _normalised_gradients(
 
 @op(promote="match", flops=9, constant=("running_mean", "running_var"), cases=[
     case((4, 3), None, None, (3,), (3,), training=True), case((4, 3, 2), floats((3,), -1, 1), floats((3,), 0.5, 2), (3,), (3,)),
+    case((2, 3, 4), training=True, eps=1e-2), case((4, 3), floats((3,), -1, 1), floats((3,), 0.5, 2), eps=1e-2),
 ])  # fmt: skip
 def batch_norm(
     m, x, running_mean=None, running_var=None, weight=None, bias=None, *, training=False, eps=1e-5
@@ -337,7 +338,7 @@ def _(m, g, keep, p):
     return m.where(keep, g * (1 / (1 - p) if p < 1 else 0.0), 0.0)
 
 
-@op(constant=("x",), cases=[
+@op(constant=("x",), surrogate=("padding_idx", "scale_grad_by_freq"), cases=[
     case(ints((2, 3), 5), (5, 4)), case(ints((3,), 5), (5, 2), padding_idx=1), case(ints((6,), 4), (4, 2), scale_grad_by_freq=True),
 ])  # fmt: skip
 def embedding(m, x, weight, *, padding_idx=-1, scale_grad_by_freq=False):

@@ -50,7 +50,13 @@ def _(m, g, index):
     return getitem(m, g, index=index)
 
 
-@op(public=False, cases=[case((3, 4), (4,), index=1), case((3, 4), (), index=(slice(None), 2))])
+@op(
+    public=False,
+    cases=[
+        case((3, 4), (4,), index=1), case((3, 4), (), index=(slice(None), 2)),
+        case((3, 4), (4,), index=(0, slice(None)), accumulate=True),
+    ],
+)  # fmt: skip
 def setitem(m, x, values, *, index, accumulate=False):
     """x with values written (or added) at an index."""
     out = m.array(x, copy=True)
@@ -63,7 +69,7 @@ def setitem(m, x, values, *, index, accumulate=False):
 
 @setitem.vjp
 def _(m, g, values_shape, index, accumulate, needs):
-    rest = g if accumulate or not needs[0] else setitem(m, g, m.zeros_like(g[:0].sum()), index=index)
+    rest = g if accumulate or not needs[0] else setitem(m, g, m.zeros_like(m.sum(g)), index=index)
     return rest, getitem(m, g, index=index) if needs[1] else None
 
 
@@ -172,15 +178,23 @@ def _(m, g, index, src_shape, dim, needs):
 def index_select(m, x, index, *, dim):
     """The slices of x at the given positions along dim."""
     _indices("index_select", index, x.shape[dim] if x.ndim else 1)
-    return m.take(x, index, axis=dim) if x.ndim else x
+    return m.take(x, index, axis=dim) if x.ndim else m.array(x, copy=True)
 
 
 @index_select.vjp
 def _(m, g, index, x_shape, dim):
-    return index_add(m, m.zeros_like(m.broadcast_to(g[..., :1].sum() * 0, x_shape)), index, g, dim=dim)
+    zeros = m.zeros_like(m.broadcast_to(m.sum(g), x_shape))
+    return index_add(m, zeros, index, g, dim=dim) if x_shape else g
 
 
-@op(constant=("index",), public=False, cases=[case((3, 4), ints((5,), 3), (5, 4), dim=0)])
+@op(
+    constant=("index",),
+    public=False,
+    cases=[
+        case((3, 4), ints((5,), 3), (5, 4), dim=0),
+        case((3, 2), ints((4,), 2), (3, 4), dim=-1, alpha=0.7),
+    ],
+)
 def index_add(m, x, index, source, *, dim, alpha=1):
     """x with alpha · source added, slice by slice, at the given positions along dim."""
     _indices("index_add", index, x.shape[dim])

@@ -211,8 +211,10 @@ def _(m, g, x, out, x_shape, dim, keepdim):
 
 
 def _pick(m: Any, name: str, x: Any, dim: Any, keepdim: bool) -> Any:
-    if x.size == 0:
-        raise IndexError(f"{name}: Expected reduction dim to have non-zero size, got shape {x.shape}")
+    if not count(x.shape, dim):
+        raise IndexError(
+            f"{name}: Expected reduction dim to have non-zero size, got shape {x.shape} over dim {dim}"
+        )
     if x.dtype.kind == "b":
         x = x.astype(m.uint8)
     found = m.asarray(getattr(m, name)(x, axis=dim))
@@ -231,11 +233,16 @@ def argmin(m, x, *, dim=None, keepdim=False):
     return _pick(m, "argmin", x, dim if x.ndim else None, keepdim)
 
 
-@op(outputs=("out", "indices"), cases=ALONG, public=False, analytic=False, constant=())
+@op(
+    outputs=("out", "indices"),
+    cases=(*ALONG, case((3, 4), dim=1, keepdim=True)),
+    public=False,
+    analytic=False,
+)
 def max_dim(m, x, *, dim, keepdim=False):
     """The largest element along dim and its index; the gradient goes to that one."""
     indices = _pick(m, "argmax", x, dim, True) if x.ndim else m.zeros((), dtype=m.int64)
-    out = m.take_along_axis(x, indices, axis=dim) if x.ndim else x
+    out = m.take_along_axis(x, indices, axis=dim) if x.ndim else m.array(x, copy=True)
     return (
         (out, indices) if keepdim or not x.ndim else (m.squeeze(out, axis=dim), m.squeeze(indices, axis=dim))
     )
@@ -246,11 +253,16 @@ def _(m, g, indices, x_shape, dim, keepdim):
     return _placed(m, g, indices, x_shape, dim, keepdim)
 
 
-@op(outputs=("out", "indices"), cases=ALONG, public=False, analytic=False)
+@op(
+    outputs=("out", "indices"),
+    cases=(*ALONG, case((3, 4), dim=1, keepdim=True)),
+    public=False,
+    analytic=False,
+)
 def min_dim(m, x, *, dim, keepdim=False):
     """The smallest element along dim and its index; the gradient goes to that one."""
     indices = _pick(m, "argmin", x, dim, True) if x.ndim else m.zeros((), dtype=m.int64)
-    out = m.take_along_axis(x, indices, axis=dim) if x.ndim else x
+    out = m.take_along_axis(x, indices, axis=dim) if x.ndim else m.array(x, copy=True)
     return (
         (out, indices) if keepdim or not x.ndim else (m.squeeze(out, axis=dim), m.squeeze(indices, axis=dim))
     )
@@ -287,7 +299,7 @@ def all(m, x, *, dim=None, keepdim=False):
 def cumsum(m, x, *, dim):
     """yᵢ = x₁ + … + xᵢ along dim."""
     if not x.ndim:
-        return x.astype(m.int64) if x.dtype.kind in "iub" else x
+        return x.astype(m.int64 if x.dtype.kind in "iub" else x.dtype)
     return m.cumsum(x, axis=dim, dtype=m.int64 if x.dtype.kind in "iub" else None)
 
 
@@ -300,7 +312,7 @@ def _(m, g, x_shape, dim):
 def cumprod(m, x, *, dim):
     """yᵢ = x₁ · … · xᵢ along dim."""
     if not x.ndim:
-        return x.astype(m.int64) if x.dtype.kind in "iub" else x
+        return x.astype(m.int64 if x.dtype.kind in "iub" else x.dtype)
     return m.cumprod(x, axis=dim, dtype=m.int64 if x.dtype.kind in "iub" else None)
 
 
@@ -355,7 +367,7 @@ def softmax(m, x, *, dim):
 
 @softmax.vjp
 def _(m, g, out, x_shape, dim):
-    return out * (g - m.sum(g * out, axis=dim, keepdims=True)) if x_shape else g * 0
+    return out * (g - m.sum(g * out, axis=dim, keepdims=True)) if x_shape else m.zeros_like(g)
 
 
 @op(cases=ALONG, public=False, flops=12)
@@ -369,14 +381,19 @@ def log_softmax(m, x, *, dim):
 
 @log_softmax.vjp
 def _(m, g, out, x_shape, dim):
-    return g - m.exp(out) * m.sum(g, axis=dim, keepdims=True) if x_shape else g * 0
+    return g - m.exp(out) * m.sum(g, axis=dim, keepdims=True) if x_shape else m.zeros_like(g)
 
 
-@op(outputs=("out", "indices"), cases=ALONG, analytic=False, public=False)
+@op(
+    outputs=("out", "indices"),
+    cases=(*ALONG, case((3, 4), dim=-1, descending=True)),
+    analytic=False,
+    public=False,
+)
 def sort(m, x, *, dim=-1, descending=False):
     """x sorted along dim, stably, and the indices that sort it; NaN counts as the largest."""
     if not x.ndim:
-        return x, m.zeros((), dtype=m.int64)
+        return m.array(x, copy=True), m.zeros((), dtype=m.int64)
     if descending:  # stable: sort the reversed, then reverse
         indices = m.flip(x.shape[dim] - 1 - m.argsort(m.flip(x, axis=dim), axis=dim, stable=True), axis=dim)
     else:
@@ -405,7 +422,7 @@ def _(m, g, indices, x_shape, dim):
     return _placed(m, g, indices, x_shape, dim, True)
 
 
-@op(gradient=None, cases=[case(ints((6,), 3))], method=False)
+@op(gradient=None, cases=[case(ints((6,), 3)), case(ints((6,), 3), (6,), minlength=5)])
 def bincount(m, x, weights=None, *, minlength=0):
     """How often each of 0, 1, 2 … occurs."""
     return m.bincount(x, weights, minlength)

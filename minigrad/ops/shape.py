@@ -223,10 +223,10 @@ def _(m, g, diagonal):
     return triu(m, g, diagonal=diagonal)
 
 
-@op(cases=[case((2, 3))])
-def clone(m, x, *, memory_format=None):
+@op(cases=[case((2, 3)), case((2, 3), order="C")], public=False)
+def clone(m, x, *, order="K"):
     """A copy in memory of its own, through which gradients flow."""
-    return m.array(x, copy=True)
+    return m.array(x, copy=True, order=order)
 
 
 @clone.vjp
@@ -253,7 +253,7 @@ def copy(m, x, src):
 
 @copy.vjp("x")
 def _(m, g):
-    return g * 0
+    return m.zeros_like(g)
 
 
 @copy.vjp("src")
@@ -278,4 +278,4 @@ def view_scatter(m, x, src, *, views):
 @view_scatter.vjp
 def _(m, g, views, needs):
     seen = _through(m, g, views)
-    return view_scatter(m, g, seen * 0, views=views) if needs[0] else None, seen
+    return view_scatter(m, g, m.zeros_like(seen), views=views) if needs[0] else None, seen
