@@ -43,6 +43,7 @@ class Metric:
 
     states: ClassVar[tuple[str, ...]] = ()
     higher_is_better: ClassVar[bool | None] = None
+    cheap: ClassVar[bool] = True  # may be computed while progress is shown
 
     @property
     def name(self) -> str:
@@ -672,6 +673,7 @@ class AUROC(Metric):
 
     states = ("preds", "target")
     higher_is_better = True
+    cheap = False
 
     def __init__(
         self,
