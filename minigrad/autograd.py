@@ -13,9 +13,11 @@ from __future__ import annotations
 import functools
 import heapq
 import importlib
+import inspect
 import itertools
 import os
 import traceback
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextvars import ContextVar
 from typing import Any, NamedTuple
@@ -52,7 +54,7 @@ class Variable:
     _node: Node | None = None
     _index: int = 0
     _requires_grad: bool = False
-    grad: Any = None
+    _grad: Any = None
     _base: Variable | None = None
     _views: tuple[tuple[Op, dict[str, Any]], ...] | None = None
     _seen: int = 0
@@ -60,6 +62,18 @@ class Variable:
     _post_hooks: dict[int, Callable[..., Any]] | None = None
     _retains_grad: bool = False
     _inference: bool = False
+
+    def _retain(self) -> None:
+        """Has the node keep this tensor's gradient, as long as it is this tensor's node."""
+        here, at = weakref.ref(self), edge(self)[0].seq
+
+        def keep(g: Any) -> None:
+            t = here()
+            if t is not None and t._node is not None and t._node.seq == at:
+                new = g if g._requires_grad else wrap(g._array.copy())
+                t._grad = new if t._grad is None else t._grad + new
+
+        add_hook(edge(self)[0], -3 - self._index, keep)
 
     def _refresh(self) -> None:
         """Rebuilds a view's history when its base has been written to since."""
@@ -109,6 +123,7 @@ class Node:
         self.attrs: dict[str, Any] = {}
         self.saved: dict[int, Any] = {}
         self.shapes: tuple[Any, ...] = ()  # (shape, dtype) of the array inputs, None for numbers
+        # by output number; -1: before the node runs, -2: after it, -3 - k: retain_grad of output k
         self.hooks: dict[int, dict[int, Any]] | None = None
         self.kernel: backend.Kernel | None = None
         self.trace: str | None = None
@@ -129,6 +144,10 @@ class Node:
         )
 
     def register_hook(self, hook: Callable[..., Any]) -> Removable:
+        """Calls ``hook(grad_inputs, grad_outputs)`` after this node ran; a tuple returned replaces the first."""
+        return add_hook(self, -2, hook)
+
+    def register_prehook(self, hook: Callable[..., Any]) -> Removable:
         """Calls ``hook(grad_outputs)`` before this node runs; a tuple returned replaces them."""
         return add_hook(self, -1, hook)
 
@@ -545,12 +564,19 @@ def rebase(target: Any, result: Any) -> None:
         target._node, target._index = result._node, result._index
         target._requires_grad = result._requires_grad
         target._seen = target._version[0]
+        written = [target]
     elif result._requires_grad or base._requires_grad:
         node = Node(OPS["view_scatter"], (edge(base), edge(result)), backend.module_of(a))
         node.attrs = {"views": target._views}
         node.shapes = ((base._array.shape, base._array.dtype), (r.shape, r.dtype))
         base._node, base._index, base._requires_grad = node, 0, True
         target._refresh()
+        written = [target, base]
+    else:
+        return
+    for t in written:
+        if t._retains_grad and t._node is not None:
+            t._retain()
 
 
 def _assign(m: Any, a: Any, r: Any) -> None:
@@ -571,9 +597,9 @@ def run(function: Callable[..., Any], m: Any, *arrays: Any, **attrs: Any) -> Any
 # ---- backward --------------------------------------------------------------------------------------------
 
 
-def _fit(module: backend.ArrayModule, g: Any, shape: tuple[int, ...], dtype: Any, create: bool) -> Any:
-    """Sums a gradient over broadcast dimensions and casts it to its input's dtype."""
-    m = ON_TENSORS if create else module.m
+def _fit(module: backend.ArrayModule, g: Any, to: tuple[tuple[int, ...], Any], create: bool) -> Any:
+    """Sums a gradient over broadcast dimensions and casts it to its input's shape and dtype."""
+    m, (shape, dtype) = ON_TENSORS if create else module.m, to
     if tuple(g.shape) != shape:
         lead = len(g.shape) - len(shape)
         dims = tuple(range(lead)) + tuple(
@@ -631,139 +657,167 @@ def _needed(roots: Iterable[Node], wanted: set[Any]) -> set[Any]:
     return needed
 
 
-def walk(
-    roots: Sequence[tuple[Any, Any]],
-    retain_graph: bool,
-    create_graph: bool,
-    wanted: Sequence[Any] | None = None,
-) -> list[Any] | None:
-    """Propagates gradients from ``roots``, pairs of a tensor and its gradient, youngest node first.
+class Walk:
+    """One backward pass from ``roots``, pairs of a tensor and its gradient, youngest node first.
 
-    Without ``wanted`` leaves accumulate into ``.grad``; with it the gradients of those tensors are
-    returned (None where there is no path) and nothing else is touched.
+    Gradients wait in ``pending`` until every user of a node has run, those by leaves in ``leaves``. With
+    ``wanted`` only what leads to those tensors runs. ``found`` gets the gradients by edge; with
+    ``accumulate`` they are added to ``.grad`` as well.
     """
-    backend.keep_freed_memory()
-    pending: dict[Node, list[Any]] = {}
-    owned: dict[Any, bool] = {}  # leaf -> is its gradient's memory nobody else's?
-    leaves: dict[Any, Any] = {}
-    heap: list[tuple[int, Node]] = []
-    create = create_graph
-    captured: dict[tuple[Any, int], Any] = {}
-    targets: set[Any] = set()
-    needed: set[Any] | None = None
-    if wanted is not None:
-        keys = [edge(t) for t in wanted]
-        targets = set(keys)
-        needed = _needed([t._node for t, _ in roots if t._node is not None], {k[0] for k in keys})
 
-    def send(to: tuple[Any, int], g: Any, fresh: bool) -> None:
+    def __init__(
+        self, roots: Any, retain_graph: bool, create_graph: bool, wanted: Any = None, accumulate: bool = False
+    ) -> None:
+        self.retain, self.create = retain_graph, create_graph
+        self.pending: dict[Node, list[Any]] = {}
+        self.heap: list[tuple[int, Node]] = []
+        self.leaves: dict[Any, Any] = {}
+        self.owned: set[Any] = set()  # leaves whose gradient's memory is nobody else's
+        self.found: dict[Any, Any] = {}
+        self.targets: set[Any] = set()
+        self.needed: set[Any] | None = None
+        if wanted is not None:
+            self.targets = {edge(t) for t in wanted}
+            nodes = [t._node for t, _ in roots if t._node is not None]
+            self.needed = _needed(nodes, {target for target, _ in self.targets})
+        backend.keep_freed_memory()
+        state = STATE.get()
+        self.anomaly, token = state.anomaly, STATE.set(state._replace(grad=create_graph))
+        try:
+            with np.errstate(all="ignore"):
+                for t, g in roots:
+                    if self.needed is None or t._node is None or t._node in self.needed:
+                        self.send(edge(t), g if create_graph else g._array, owned=False)
+                while self.heap:
+                    node = heapq.heappop(self.heap)[1]
+                    self.visit(node, self.pending.pop(node))
+                for leaf, g in self.leaves.items():
+                    if wanted is None or (leaf, 0) in self.targets:
+                        self.found[leaf, 0] = _hooked(leaf._hooks, g, create_graph)
+                for t in dict.fromkeys(self.leaves if wanted is None else wanted) if accumulate else ():
+                    if (g := self.found.get(edge(t))) is not None:
+                        _accumulate(t, g, t in self.owned and not t._hooks, create_graph)
+        finally:
+            STATE.reset(token)
+
+    def send(self, to: tuple[Any, int], g: Any, owned: bool) -> None:
+        """Adds a gradient to what waits at a node's output or a leaf."""
         target, index = to
         if isinstance(target, Node):
-            slots = pending.get(target)
+            slots = self.pending.get(target)
             if slots is None:
-                slots = pending[target] = [None] * (index + 1)
-                heapq.heappush(heap, (-target.seq, target))
+                slots = self.pending[target] = [None] * (index + 1)
+                heapq.heappush(self.heap, (-target.seq, target))
             elif len(slots) <= index:
                 slots += [None] * (index + 1 - len(slots))
             old = slots[index]
-            slots[index] = g if old is None else plus(old, g)
-        elif target in leaves:
-            leaves[target], owned[target] = plus(leaves[target], g), True
+            slots[index] = g if old is None else self.plus(old, g)
         else:
-            leaves[target], owned[target] = g, fresh
+            if target in self.leaves:
+                g, owned = self.plus(self.leaves[target], g), True
+            self.leaves[target] = g
+            if owned:
+                self.owned.add(target)
 
-    def plus(a: Any, b: Any) -> Any:
-        return a + b if create else run(_add, backend.module_of(a).m, a, b)
+    def plus(self, a: Any, b: Any) -> Any:
+        return a + b if self.create else run(_add, backend.module_of(a).m, a, b)
 
-    token = STATE.set(STATE.get()._replace(grad=create))
-    try:
-        with np.errstate(all="ignore"):
-            for t, g in roots:
-                if needed is None or t._node is None or t._node in needed:
-                    send(edge(t), g if create else g._array, False)
-            while heap:
-                node = heapq.heappop(heap)[1]
-                grads = pending.pop(node)
-                if node.hooks:
-                    _run_hooks(node, grads, create)
-                for index, g in enumerate(grads):
-                    if (node, index) in targets:
-                        captured[node, index] = g
-                needs = [p is not None and (needed is None or p[0] in needed) for p in node.parents]
-                if not any(needs):
-                    continue
-                if node.freed:
-                    raise errors.graph_freed(node.op.name)
-                results = node.run(grads, needs, create)
-                for i, r in enumerate(results):
-                    if not needs[i] or r is None:
-                        continue
-                    given, fits = r, node.shapes[i]
-                    if fits is not None:
-                        r = _fit(node.module, r, fits[0], fits[1], create)
-                    to = node.parents[i]
-                    fresh = False
-                    if isinstance(to[0], Variable) and not create:
-                        fresh = getattr(r, "base", r) is None and (
-                            r is not given or node.owns(r, grads, results)
-                        )
-                    if node.trace is not None and not create and bool(node.module.m.isnan(r).any()):
-                        raise RuntimeError(
-                            f"Function '{node.name()}' returned nan values in its {i}th output: the "
-                            f"gradient of {node.op.name} by its input {i}, {errors.describe(r)}, has NaN. "
-                            f"Forward was called at:\n{node.trace}"
-                        )
-                    send(to, r, fresh)
-                if not retain_graph:
-                    node.release()
-            if wanted is None:
-                for leaf, g in leaves.items():
-                    _accumulate(leaf, g, owned[leaf], create)
-                return None
-            for leaf, g in leaves.items():
-                if (leaf, 0) in targets:
-                    captured[leaf, 0] = _leaf_hooks(leaf, g, create)
-    finally:
-        STATE.reset(token)
-    found = [captured.get(k) for k in keys]
-    return [g if g is None or isinstance(g, Variable) else wrap(g) for g in found]
+    def visit(self, node: Node, grads: list[Any]) -> None:
+        """Runs a node's rule on the gradients by its outputs and sends what comes out to its inputs."""
+        create, needed, parents = self.create, self.needed, node.parents
+        if node.hooks:
+            _run_hooks(node, grads, create)
+        if self.targets:
+            self.found.update({(node, i): g for i, g in enumerate(grads) if (node, i) in self.targets})
+        needs = [p is not None and (needed is None or p[0] in needed) for p in parents]
+        if not any(needs):
+            return
+        if node.freed:
+            raise errors.graph_freed(node.op.name)
+        try:
+            raw = node.run(grads, needs, create)
+        except Exception as e:
+            if node.trace:
+                e.add_note(f"{node.name()} was recorded at:\n{node.trace}")
+            raise
+        results = [
+            _fit(node.module, r, fits, create) if need and r is not None else None
+            for r, need, fits in zip(raw, needs, node.shapes, strict=True)
+        ]
+        if node.hooks and -2 in node.hooks:
+            results = _run_post_hooks(node, results, grads, create)
+        for i, (r, given) in enumerate(zip(results, raw, strict=True)):
+            if r is None:
+                continue
+            if self.anomaly:
+                _refuse_nan(node, i, r)
+            owned = not create and isinstance(parents[i][0], Variable) and getattr(r, "base", r) is None
+            self.send(parents[i], r, owned and (r is not given or node.owns(r, grads, raw)))
+        if not self.retain:
+            node.release()
 
 
-def _run_hooks(node: Node, grads: list[Any], create: bool) -> None:
-    for index, table in node.hooks.items() if node.hooks else ():
-        for hook in list(table.values()):
-            if index < 0:
-                given = tuple(g if create or g is None else wrap(g) for g in grads)
-                new = hook(given)
-                if new is not None:
-                    grads[:] = [g if create or g is None else g._array for g in new]
-            elif index < len(grads) and grads[index] is not None:
-                new = hook(grads[index] if create else wrap(grads[index]))
-                if new is not None:
-                    grads[index] = new if create else new._array
+def _refuse_nan(node: Node, i: int, r: Any) -> None:
+    a = r._array if isinstance(r, Variable) else r
+    if bool(backend.module_of(a).m.isnan(a).any()):
+        where = (
+            f"Forward was called at:\n{node.trace}"
+            if node.trace
+            else "Run forward under detect_anomaly to see where"
+        )
+        raise RuntimeError(
+            f"Function '{node.name()}' returned nan values in its {i}th output: the gradient of "
+            f"{node.op.name} by its input {i}, {errors.describe(r)}, has NaN. {where}"
+        )
 
 
-def _leaf_hooks(leaf: Any, g: Any, create: bool) -> Any:
-    for hook in list(leaf._hooks.values()) if leaf._hooks else ():
+def _hooked(hooks: dict[int, Any] | None, g: Any, create: bool) -> Any:
+    """g after the hooks of its tensor, each of which may replace it by another of its shape."""
+    for hook in list(hooks.values()) if hooks else ():
         new = hook(g if create else wrap(g))
-        if new is not None:
-            g = new if create else new._array
+        if new is None:
+            continue
+        name = getattr(hook, "__name__", hook)
+        if not isinstance(new, Variable):
+            raise TypeError(f"hook {name!r}: expected Variable, but hook returned {type(new).__name__!r}")
+        if tuple(new._array.shape) != tuple(g.shape):
+            raise RuntimeError(f"hook {name!r} has changed the size of value: expected {tuple(g.shape)}, got "
+                               f"{tuple(new._array.shape)}")  # fmt: skip
+        g = new if create else new._array
     return g
 
 
+def _run_hooks(node: Node, grads: list[Any], create: bool) -> None:
+    """Node pre-hooks on all gradients, then the hooks of each output's tensor, ``retain_grad``'s last."""
+    hooks = node.hooks or {}
+    for hook in list(hooks.get(-1, {}).values()):
+        new = hook(tuple(g if create or g is None else wrap(g) for g in grads))
+        if new is not None:
+            grads[:] = [g if create or g is None else g._array for g in new]
+    for index, g in enumerate(grads):
+        if g is not None:
+            grads[index] = _hooked(hooks.get(index), g, create)
+            _hooked(hooks.get(-3 - index), grads[index], create)
+
+
+def _run_post_hooks(node: Node, results: list[Any], grads: list[Any], create: bool) -> list[Any]:
+    ins, outs = (tuple(g if create or g is None else wrap(g) for g in side) for side in (results, grads))
+    for hook in list((node.hooks or {})[-2].values()):
+        new = hook(ins, outs)
+        ins = ins if new is None else tuple(new)
+    return [g if create or g is None else g._array for g in ins]
+
+
 def _accumulate(leaf: Any, g: Any, owned: bool, create: bool) -> None:
-    before = g
-    g = _leaf_hooks(leaf, g, create)
-    owned = owned and g is before
     if create:
-        leaf.grad = g if leaf.grad is None else leaf.grad + g
-    elif leaf.grad is None:
-        leaf.grad = wrap(g if owned else run(_copy, backend.module_of(g).m, g))
-    elif leaf.grad._requires_grad:
-        leaf.grad = leaf.grad.detach() + wrap(g)
+        leaf._grad = g if leaf._grad is None else leaf._grad + g
+    elif leaf._grad is None:
+        leaf._grad = wrap(g if owned else run(_copy, backend.module_of(g).m, g))
+    elif leaf._grad._requires_grad:
+        leaf._grad = leaf._grad.detach() + wrap(g)
     else:
-        run(_add_into, backend.module_of(g).m, leaf.grad._array, g)
-        leaf.grad._version[0] += 1
+        run(_add_into, backend.module_of(g).m, leaf._grad._array, g)
+        leaf._grad._version[0] += 1
     for hook in list(leaf._post_hooks.values()) if leaf._post_hooks else ():
         hook(leaf)
 
@@ -776,10 +830,10 @@ def _roots(name: str, tensors: Any, gradients: Any) -> list[tuple[Any, Any]]:
     if len(gradients) != len(tensors):
         raise RuntimeError(f"{name}: got {len(tensors)} tensors and {len(gradients)} gradients")
     pairs = []
-    for t, g in zip(tensors, gradients, strict=True):
+    for i, (t, g) in enumerate(zip(tensors, gradients, strict=True)):
         if not t.requires_grad:
             raise RuntimeError(
-                f"{name}: element 0 of tensors does not require grad and does not have a grad_fn; set "
+                f"{name}: element {i} of tensors does not require grad and does not have a grad_fn; set "
                 f"requires_grad=True on an input before computing it"
             )
         if g is None:
@@ -795,9 +849,18 @@ def _roots(name: str, tensors: Any, gradients: Any) -> list[tuple[Any, Any]]:
                 f"{tuple(t._array.shape)}; pass a gradient of the tensor's shape"
             )
         elif g._array.dtype != t._array.dtype:
-            g = wrap(g._array.astype(t._array.dtype)) if not g._requires_grad else g.to(t.dtype)
+            g = apply(OPS["to"], (g,), {"dtype": t._array.dtype})
         pairs.append((t, g))
     return pairs
+
+
+def _wanted(name: str, inputs: Any) -> list[Any]:
+    inputs = [inputs] if isinstance(inputs, Variable) else list(inputs)
+    for i, t in enumerate(inputs):
+        if not t.requires_grad:
+            raise RuntimeError(f"{name}: One of the differentiated Tensors (input {i}) does not require grad; call "
+                               f"requires_grad_() on it before computing the outputs")  # fmt: skip
+    return inputs
 
 
 def backward(
@@ -805,25 +868,20 @@ def backward(
     grad_tensors: Any = None,
     retain_graph: bool | None = None,
     create_graph: bool = False,
+    grad_variables: Any = None,
     inputs: Any = None,
 ) -> None:
     """Accumulates d(tensors)/d(leaf) into ``leaf.grad``, for all leaves or for ``inputs`` alone.
 
-    ``grad_tensors`` are the vectors of the vector–Jacobian product, 1 for scalars. The graph is freed
-    unless ``retain_graph`` (default: the value of ``create_graph``).
+    ``grad_tensors`` (once called ``grad_variables``) are the vectors of the vector–Jacobian product, 1 for
+    scalars. The graph is freed unless ``retain_graph`` (default: the value of ``create_graph``).
     """
     retain = create_graph if retain_graph is None else retain_graph
-    roots = _roots("backward", tensors, grad_tensors)
-    if inputs is None:
-        walk(roots, retain, create_graph)
-        return
-    inputs = [inputs] if isinstance(inputs, Variable) else list(inputs)
-    if not inputs:
+    roots = _roots("backward", tensors, grad_variables if grad_tensors is None else grad_tensors)
+    wanted = None if inputs is None else _wanted("backward", inputs)
+    if wanted == []:
         raise RuntimeError("backward: `inputs` argument to `backward` cannot be empty; leave it out for all")
-    found = walk(roots, retain, create_graph, inputs)
-    for t, g in zip(inputs, found or (), strict=True):
-        if g is not None:
-            t.grad = (g if create_graph else g.clone()) if t.grad is None else t.grad + g
+    Walk(roots, retain, create_graph, wanted, accumulate=True)
 
 
 def grad(
@@ -832,29 +890,37 @@ def grad(
     grad_outputs: Any = None,
     retain_graph: bool | None = None,
     create_graph: bool = False,
+    only_inputs: bool = True,
     allow_unused: bool | None = None,
+    is_grads_batched: bool = False,
     materialize_grads: bool = False,
 ) -> tuple[Any, ...]:
     """The gradients of ``outputs`` by ``inputs``, returned; no ``.grad`` is touched.
 
     Raises RuntimeError for an input that wasn't used, unless ``allow_unused`` (None comes back) or
-    ``materialize_grads`` (zeros come back).
+    ``materialize_grads`` (zeros come back). ``only_inputs`` is always true, as in PyTorch.
     """
-    inputs = [inputs] if isinstance(inputs, Variable) else list(inputs)
-    for t in inputs:
-        if not t.requires_grad:
-            raise RuntimeError("grad: One of the differentiated Tensors does not require grad; call "
-                               "requires_grad_() on it before computing the outputs")  # fmt: skip
+    if is_grads_batched:
+        raise NotImplementedError(
+            "grad: is_grads_batched=True is not supported (no vmap); call grad for each"
+        )
+    if materialize_grads and allow_unused is False:
+        raise ValueError(
+            "grad: Expected allow_unused to be True or not passed when materialize_grads=True, got False"
+        )
+    inputs = _wanted("grad", inputs)
     retain = create_graph if retain_graph is None else retain_graph
-    found = walk(_roots("grad", outputs, grad_outputs), retain, create_graph, inputs) or []
+    walk = Walk(_roots("grad", outputs, grad_outputs), retain, create_graph, inputs)
+    found = [walk.found.get(edge(t)) for t in inputs]
     for i, g in enumerate(found):
         if g is None and materialize_grads:
-            found[i] = wrap(backend.module_of(inputs[i]._array).m.zeros_like(inputs[i]._array))
+            g = backend.module_of(inputs[i]._array).m.zeros_like(inputs[i]._array)
         elif g is None and not allow_unused:
             raise RuntimeError(
-                f"grad: One of the differentiated Tensors appears to not have been used in the graph "
-                f"(input {i}). Set allow_unused=True if this is the desired behavior"
+                f"grad: One of the differentiated Tensors (input {i}) appears to not have been used in the "
+                f"graph. Set allow_unused=True if this is the desired behavior"
             )
+        found[i] = g if g is None or isinstance(g, Variable) else wrap(g)
     return tuple(found)
 
 
@@ -865,15 +931,15 @@ class _Mode:
     """A mode that is a context manager and a decorator, for functions and generators alike."""
 
     changes: dict[str, Any] = {}  # noqa: RUF012
+    _before: list[State]  # the states to go back to, one for each open block
 
     def __enter__(self) -> Any:
-        self._tokens = getattr(self, "_tokens", [])
-        self._tokens.append(STATE.get())
+        self.__dict__.setdefault("_before", []).append(STATE.get())
         STATE.set(STATE.get()._replace(**self.changes))
         return self
 
     def __exit__(self, *exc: object) -> None:
-        STATE.set(self._tokens.pop())
+        STATE.set(self._before.pop())
 
     def clone(self) -> Any:
         fresh = _new(type(self))
@@ -881,88 +947,92 @@ class _Mode:
         return fresh
 
     def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        import inspect
-
-        if inspect.isgeneratorfunction(function):
-
-            @functools.wraps(function)
-            def generator(*args: Any, **kwargs: Any) -> Iterator[Any]:
-                with self.clone():
-                    inner = function(*args, **kwargs)
-                sent: Any = None
-                while True:
-                    try:
-                        with self.clone():
-                            item = inner.send(sent)
-                    except StopIteration as stop:
-                        return stop.value
-                    sent = yield item
-
-            return generator
-
         @functools.wraps(function)
         def wrapper(*args: Any, **kwargs: Any) -> Any:
             with self.clone():
                 return function(*args, **kwargs)
 
-        return wrapper
+        @functools.wraps(function)
+        def generator(*args: Any, **kwargs: Any) -> Iterator[Any]:
+            inner = function(*args, **kwargs)
+            step, value = inner.send, None
+            while True:  # the mode holds while the generator runs, and not while its user does
+                try:
+                    with self.clone():
+                        item = step(value)
+                except StopIteration as stop:
+                    return stop.value
+                try:
+                    step, value = inner.send, (yield item)
+                except GeneratorExit:
+                    with self.clone():
+                        inner.close()
+                    raise
+                except BaseException as e:
+                    step, value = inner.throw, e
+
+        return generator if inspect.isgeneratorfunction(function) else wrapper
 
 
-def _decorating(cls: type[_Mode], function: Any) -> Any:
-    made = _new(cls)
-    made.__init__()  # type: ignore[misc]
-    return made(function) if callable(function) else made
+class _Bare(_Mode):
+    """A mode without arguments: ``@no_grad`` decorates as ``@no_grad()`` does."""
+
+    def __new__(cls, function: Any = None) -> Any:
+        made = super().__new__(cls)
+        return made if function is None else made(function)
 
 
-class no_grad(_Mode):
+class no_grad(_Bare):
     """Nothing is recorded: for inference, updates and metrics. A context manager and a decorator."""
 
     changes = {"grad": False}  # noqa: RUF012
 
-    def __new__(cls, function: Any = None) -> Any:
-        return _decorating(cls, function) if function is not None else super().__new__(cls)
 
-
-class enable_grad(_Mode):
+class enable_grad(_Bare):
     """Recording, inside a ``no_grad`` block too."""
 
     changes = {"grad": True}  # noqa: RUF012
 
-    def __new__(cls, function: Any = None) -> Any:
-        return _decorating(cls, function) if function is not None else super().__new__(cls)
+
+class _Switch(_Mode):
+    """A mode that holds at once when made, until the block's end when used as a context."""
+
+    def __init__(self, **changes: Any) -> None:
+        self.changes, self._before = changes, [STATE.get()]
+        STATE.set(STATE.get()._replace(**changes))
+
+    def __enter__(self) -> Any:
+        return self if self._before else super().__enter__()
+
+    def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        STATE.set(self._before.pop())
+        return super().__call__(function)
+
+    def clone(self) -> Any:
+        fresh = super().clone()
+        fresh._before = []
+        return fresh
 
 
-class set_grad_enabled(_Mode):
+class set_grad_enabled(_Switch):
     """Recording or not, by ``mode``: at once when called, until the block's end when used as a context."""
 
     def __init__(self, mode: bool) -> None:
-        self.changes = {"grad": bool(mode)}
-        self._tokens = [STATE.get()]
-        STATE.set(STATE.get()._replace(**self.changes))
-
-    def __enter__(self) -> Any:
-        return self
-
-    def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        STATE.set(self._tokens.pop())
-
-        @functools.wraps(function)
-        def wrapper(*args: Any, **kwargs: Any) -> Any:
-            with set_grad_enabled(self.changes["grad"]):
-                return function(*args, **kwargs)
-
-        return wrapper
+        super().__init__(grad=bool(mode))
 
 
 class inference_mode(_Mode):
     """``no_grad``, and its tensors can never be part of a graph later."""
 
     def __new__(cls, mode: Any = True) -> Any:
-        return _decorating(cls, mode) if callable(mode) else super().__new__(cls)
+        made = super().__new__(cls)
+        if not callable(mode):
+            return made
+        made.__init__(True)  # type: ignore[misc]
+        return made(mode)
 
     def __init__(self, mode: Any = True) -> None:
-        on = bool(mode)
-        self.changes = {"grad": False, "inference": True} if on else {"inference": False}
+        self.changes = {"grad": not mode, "inference": bool(mode)}
 
 
 class detect_anomaly(_Mode):
@@ -972,13 +1042,11 @@ class detect_anomaly(_Mode):
         self.changes = {"anomaly": check_nan}
 
 
-class set_detect_anomaly(set_grad_enabled):
+class set_detect_anomaly(_Switch):
     """``detect_anomaly`` as a switch."""
 
     def __init__(self, mode: bool, check_nan: bool = True) -> None:
-        self.changes = {"anomaly": bool(mode) and check_nan}
-        self._tokens = [STATE.get()]
-        STATE.set(STATE.get()._replace(**self.changes))
+        super().__init__(anomaly=bool(mode) and check_nan)
 
 
 def is_grad_enabled() -> bool:

@@ -99,6 +99,23 @@ class Tensor(Variable):
         self._requires_grad = bool(on)
 
     @property
+    def grad(self) -> Tensor | None:
+        """The gradient that backward passes have added up; None before the first."""
+        return self._grad
+
+    @grad.setter
+    def grad(self, g: Tensor | None) -> None:
+        if g is not None:
+            if not isinstance(g, Tensor):
+                raise TypeError(
+                    f"grad: assigned grad expected to be a Tensor or None but got grad of type {type(g).__name__}"
+                )
+            if g._array.shape != self._array.shape or g._array.dtype != self._array.dtype or g is self:
+                raise RuntimeError(f"grad: a gradient has its tensor's size and dtype: expected {errors.describe(self)}, "
+                                   f"got {'the tensor itself' if g is self else errors.describe(g)}")  # fmt: skip
+        self._grad = g
+
+    @property
     def is_leaf(self) -> bool:
         return not self.requires_grad or self._node is None
 
@@ -271,16 +288,8 @@ class Tensor(Variable):
             raise RuntimeError("retain_grad: can't retain_grad on Tensor that has requires_grad=False")
         if self._node is None or self._retains_grad:
             return
-        import weakref
-
-        self._retains_grad, here = True, weakref.ref(self)
-
-        def keep(g: Tensor) -> None:
-            t = here()
-            if t is not None:
-                t.grad = g.clone() if not g.requires_grad else g
-
-        autograd.add_hook(self._node, self._index, keep)
+        self._retains_grad = True
+        self._retain()
 
     def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> Removable:
         """Calls ``hook(grad)`` when this tensor's gradient is known; a tensor returned replaces it."""
@@ -469,7 +478,7 @@ class Tensor(Variable):
         memo[id(self)] = t
         t._array, t._version = backend.module_of(self._array).m.array(self._array, copy=True), [0]
         t._requires_grad = self._requires_grad
-        t.grad = copy.deepcopy(self.grad, memo)
+        t._grad = copy.deepcopy(self._grad, memo)
         for key, value in self.__dict__.items():
             if key not in _GRAPH_STATE:
                 t.__dict__[key] = copy.deepcopy(value, memo)
@@ -527,7 +536,7 @@ class Tensor(Variable):
 
 _TYPE_NAMES = {"float32": "Float", "float64": "Double", "float16": "Half", "bfloat16": "BFloat16", "int64": "Long",
                "int32": "Int", "int16": "Short", "int8": "Char", "uint8": "Byte", "bool": "Bool"}  # fmt: skip
-_GRAPH_STATE = {"_array", "_version", "_node", "_index", "_requires_grad", "grad", "_base", "_views", "_seen",
+_GRAPH_STATE = {"_array", "_version", "_node", "_index", "_requires_grad", "_grad", "_base", "_views", "_seen",
                 "_hooks", "_post_hooks", "_retains_grad", "_inference"}  # fmt: skip
 autograd.TENSOR[0] = Tensor
 
