@@ -418,6 +418,18 @@ def test_a_late_batch_times_out():
 # ---- leaving early
 
 
+@pytest.mark.parametrize("workers", WORKERS)
+def test_a_closed_pass_is_over_for_its_loader_too(workers):
+    loader = DataLoader(Noisy(), batch_size=4, shuffle=True, num_workers=workers)
+    batches = iter(loader)
+    next(batches)
+    batches.close()
+    batches.close()
+    assert list(batches) == []
+    assert loader.state_dict() == {"position": 0, "seed": None}
+    assert len(list(loader)) == 6
+
+
 @pytest.mark.parametrize("workers", [1, 4])
 @pytest.mark.parametrize("dataset", [Noisy(500), Stream(500)], ids=["items", "stream"])
 def test_an_abandoned_iterator_ends_its_threads(workers, dataset):

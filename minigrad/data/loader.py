@@ -291,6 +291,13 @@ class _Iterator:
                 del batch  # its traceback holds this frame
         return batch
 
+    def close(self) -> None:
+        """Ends the pass here, as a generator's: threads stop, and the loader is between passes."""
+        if not self.done:
+            self.done = True
+            self.finalizer()
+            self.loader._finished(self.record)
+
     def _draw(self) -> Any:
         if self.order is None:
             return None
