@@ -19,7 +19,7 @@ from .autograd import (
     no_grad,
     set_grad_enabled,
 )  # fmt: skip
-from .backend import current_kernels, device, kernels
+from .backend import current_kernels, device, get_default_device, kernels, set_default_device
 from .dtypes import (
     bfloat16,
     bool_,

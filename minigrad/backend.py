@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from . import errors
 from .op import OPS
 
 
@@ -38,17 +39,92 @@ class Kernel(NamedTuple):
     vjp: Callable[..., Any] | None = None
 
 
-class device(NamedTuple):  # noqa: N801 - PyTorch's name
-    """Where a tensor's memory is: ``device("cpu")``."""
-
+class _Place(NamedTuple):
     type: str
     index: int | None = None  # type: ignore[assignment]  # tuples have a method of that name
+
+
+class device(_Place):
+    """Where a tensor's memory is: ``device("cpu")``, ``device("cuda:1")``, ``device("cuda", 1)``, ``device(1)``.
+
+    ``with device("cpu"): …`` makes it the place of new tensors for a block; it decorates functions likewise.
+    Any device may be named; using one whose array module isn't registered is refused.
+    """
+
+    __slots__ = ()
+
+    def __new__(cls, type: Any, index: int | None = None) -> device:
+        if isinstance(type, _Place):
+            type, index = type.type, type.index if index is None else index
+        if isinstance(type, int) and not isinstance(type, bool) and index is None:
+            type, index = "cuda", type
+        if not isinstance(type, str):
+            raise TypeError(f"device(): argument 'type' must be str, not {errors.describe(type)}")
+        name, colon, number = type.partition(":")
+        if name not in _KNOWN and name not in MODULES:
+            raise RuntimeError(
+                f"device: Expected one of {', '.join([*_KNOWN, *sorted(MODULES.keys() - set(_KNOWN))])} device "
+                f"type at start of device string: {type}"
+            )
+        if colon:
+            if index is not None:
+                raise RuntimeError(f"device: type (string) must not include an index because index was passed "
+                                   f"explicitly: {type}")  # fmt: skip
+            if not number.isdecimal():
+                raise RuntimeError(f"device: Invalid device string: {type!r}; expected a form such as cuda:0")
+            index = int(number)
+        if index is not None and index < 0:
+            raise RuntimeError(f"device: Device index must not be negative, got {index}")
+        return super().__new__(cls, name, index)
 
     def __repr__(self) -> str:
         return f"device(type={self.type!r}" + (f", index={self.index})" if self.index is not None else ")")
 
     def __str__(self) -> str:
         return self.type if self.index is None else f"{self.type}:{self.index}"
+
+    def __enter__(self) -> device:
+        _places.set((*_places.get(), self))
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        _places.set(_places.get()[:-1])
+
+    def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            with self:
+                return function(*args, **kwargs)
+
+        return wrapper
+
+
+_KNOWN = (
+    "cpu",
+    "cuda",
+    "mps",
+    "xpu",
+    "xla",
+    "hpu",
+    "mtia",
+    "meta",
+)  # PyTorch's, whether registered here or not
+_places: ContextVar[tuple[device | None, ...]] = ContextVar(
+    "device", default=(None,)
+)  # the default, then blocks
+
+
+def get_default_device() -> device:
+    """Where new tensors are made: the innermost ``with device(…)``, else what was set, else the CPU."""
+    return _places.get()[-1] or device("cpu")
+
+
+def set_default_device(place: Any) -> None:
+    """Sets where new tensors are made, for this thread and those it copies its context to; None is the CPU."""
+    if place is not None:
+        place = device(place)
+        module_named(place)
+    _places.set((place, *_places.get()[1:]))
 
 
 MODULES: dict[str, ArrayModule] = {}
@@ -103,8 +179,11 @@ def module_of(array: Any) -> ArrayModule:
 
 
 def module_named(name: Any) -> ArrayModule:
-    """The array module of a device: a name such as "cpu" or "cuda:0", or a device."""
-    kind = str(name).split(":")[0]
+    """The array module of a device: a name such as "cpu" or "cuda:0", or a device; None is the default one."""
+    if name is None:
+        place = _places.get()[-1]
+        return CPU if place is None else module_named(place)
+    kind = "cuda" if isinstance(name, int) else str(name).split(":")[0]
     if kind not in MODULES:
         raise RuntimeError(
             f"device {str(name)!r} is not available: expected one of {sorted(MODULES)}; "

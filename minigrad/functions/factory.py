@@ -66,7 +66,7 @@ def place(
     _options(name, layout, pin_memory)
     kind = None if dtype is None else _dtype(name, dtype)
     if out is None:
-        return kind or default or dtypes.get_default_dtype(), backend.module_named(device or "cpu")
+        return kind or default or dtypes.get_default_dtype(), backend.module_named(device)
     if not isinstance(out, Tensor):
         raise TypeError(f"{name}(): argument 'out' must be Tensor, not {type(out).__name__}")
     module = backend.module_of(out._array)
