@@ -264,7 +264,7 @@ class Tensor(Variable):
         inputs: Any = None,
     ) -> None:
         """Adds d(self)/d(leaf) to the ``.grad`` of every leaf it was computed from."""
-        autograd.backward(self, gradient, retain_graph, create_graph, inputs)
+        autograd.backward(self, gradient, retain_graph, create_graph, inputs=inputs)
 
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
         self.requires_grad = requires_grad
@@ -344,6 +344,10 @@ class Tensor(Variable):
             )
         return self._array
 
+    def __array_wrap__(self, array: np.ndarray, context: Any = None, return_scalar: bool = False) -> Tensor:
+        """NumPy's functions of a tensor give a tensor, which shares no history with it."""
+        return from_numpy(np.asarray(array))
+
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         array = self.numpy()
         if dtype is not None and array.dtype != dtype:
@@ -364,7 +368,7 @@ class Tensor(Variable):
         for a in args[:2]:
             if isinstance(a, Tensor):
                 dtype, device = a.dtype, a.device
-            elif isinstance(a, (str, backend.device)):
+            elif isinstance(a, (str, backend.device)) or type(a) is int:
                 device = a
             elif isinstance(a, dtypes.dtype) or a in (float, int, bool) or isinstance(a, (type, np.dtype)):
                 dtype = a
@@ -622,8 +626,13 @@ def tensor(
 ) -> Tensor:
     """A tensor holding a copy of numbers, nested sequences, an array or a tensor."""
     array = _array_of(data, dtype, copy=True)
-    if device is not None and not str(device).startswith("cpu"):
-        array = backend.module_named(device).from_numpy(array)
+    module = (
+        backend.module_of(data._array)
+        if device is None and isinstance(data, Tensor)
+        else backend.module_named(device)
+    )
+    if module is not backend.CPU:
+        array = module.from_numpy(array)
     t = wrap(array)
     if requires_grad:
         t.requires_grad = True
@@ -681,8 +690,8 @@ def _plain(data: Any) -> Any:
 def _has_wide(data: Any) -> bool:
     """Does a float64 array, tensor or NumPy number hide in the nesting? Python floats take the default dtype."""
     if isinstance(data, (list, tuple)):
-        return len(data) > 0 and all(_has_wide(x) for x in data[:1])
-    return isinstance(data, (Tensor, np.ndarray, np.float64))
+        return not set(map(type, data)) <= {float, int, bool} and any(map(_has_wide, data))
+    return isinstance(data, (Tensor, np.ndarray, np.float64)) and data.dtype in (dtypes.float64, np.float64)
 
 
 def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
@@ -690,7 +699,7 @@ def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
     if isinstance(data, Tensor):
         return data if dtype is None and device is None else data.to(dtype=dtype, device=device)
     t = wrap(_array_of(data, dtype, copy=False))
-    return t if device is None else t.to(device)
+    return t if device is None and t.device.type != "cpu" else t.to(backend.module_named(device).name)
 
 
 asarray = as_tensor

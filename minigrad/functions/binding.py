@@ -133,13 +133,22 @@ def function_of(row: Op) -> Callable[..., Any]:
     return made
 
 
-def with_out(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A composite that also takes ``out=``."""
-    if "out" in function.__code__.co_varnames:
-        return function
+def composed(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A composite as users call it: with ``out=``, and NumPy's ``axis=`` and ``keepdims=`` for its dimensions."""
+    code = function.__code__
+    names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+    dim = next((n for n in ("dim", "dims") if n in names), None)
+    spelled = ([("axis", dim)] if dim else []) + ([("keepdims", "keepdim")] if "keepdim" in names else [])
+    takes_out = "out" not in names and not function.__name__.endswith("_")
 
     @functools.wraps(function)
-    def call(*args: Any, out: Any = None, **kwargs: Any) -> Any:
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if not kwargs:
+            return function(*args)
+        for theirs, ours in spelled:
+            if theirs in kwargs:
+                kwargs[ours] = kwargs.pop(theirs)
+        out = kwargs.pop("out", None) if takes_out else None
         result = function(*args, **kwargs)
         return result if out is None else _into(out, result)
 
@@ -168,7 +177,8 @@ def bind_functions() -> dict[str, Callable[..., Any]]:
                 setattr(Tensor, row.name, call)
             if row.method and row.elementwise:
                 setattr(Tensor, row.name + "_", inplace_of(call, row.name + "_"))
-    for name, (call, method, inplace, public) in COMPOSITES.items():
+    for name, (function, method, inplace, public) in COMPOSITES.items():
+        call = composed(function)
         if public:
             functions[name] = call
         if method and not hasattr(Tensor, name):

@@ -210,7 +210,16 @@ def cat(tensors: Any, dim: int = 0) -> Any:
         ):
             raise RuntimeError(f"cat: Sizes of tensors must match except in dimension {d}. Expected {list(shape)} but got "
                                f"{list(x.shape)} for tensor number {i} in the list")  # fmt: skip
-    return row("cat", *solid, dim=d)
+    return row("cat", *_promoted(solid), dim=d)
+
+
+def _promoted(tensors: list[Any]) -> list[Any]:
+    """All in the dtype that they promote to."""
+    first = tensors[0].dtype
+    if builtins.all(x.dtype is first for x in tensors):
+        return tensors
+    kind = dtypes.result_type((x.dtype, 2) for x in tensors)
+    return [x.to(kind) for x in tensors]
 
 
 @composite(method=False)
@@ -222,7 +231,7 @@ def stack(tensors: Any, dim: int = 0) -> Any:
         if x.shape != found[0].shape:
             raise RuntimeError(f"stack: stack expects each tensor to be equal size, but got {list(found[0].shape)} at "
                                f"entry 0 and {list(x.shape)} at entry {i}")  # fmt: skip
-    return row("cat", *(unsqueeze(x, d) for x in found), dim=d)
+    return row("cat", *(unsqueeze(x, d) for x in _promoted(found)), dim=d)
 
 
 def _at_least(x: Any, n: int) -> Any:
