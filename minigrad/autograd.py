@@ -233,6 +233,8 @@ class Node:
             function = rule.function
             if self.kernel is not None and not create and self.kernel.vjp is not None:
                 function = self.kernel.vjp
+            elif not create and g is not None and g.itemsize == 2 and op.promote != "any":
+                function = functools.partial(_widely, function, g.dtype, np.float32)
             result = function(*args)
             result = result if isinstance(result, (tuple, list)) else (result,)
             if not create:
@@ -308,6 +310,8 @@ class OnTensors(Namespace):
 
         def call(*args: Any, **kwargs: Any) -> Any:
             given, attrs = op.bind(args, kwargs)
+            if all(isinstance(x, (bool, int, float)) for x in given):  # numbers alone stay a number: x ** 2
+                return np.asarray(op.forward(np, *given, **attrs)).item()
             return apply(op, given, attrs)
 
         setattr(self, name, call)
@@ -364,8 +368,12 @@ def apply(op: Op, inputs: Sequence[Any], attrs: dict[str, Any]) -> Any:
         arrays = _promoted(op, promote, inputs, arrays, kind, mixed)
     kernel = backend.select(op, module, arrays[0].dtype) if op.kernels else None
     forward = op.forward if kernel is None else kernel.forward
-    if op.wide and kernel is None:
-        forward = functools.partial(_widely, forward)
+    if kernel is None and (op.wide or mixed or kind.itemsize == 2):
+        half = _half(op, arrays)
+        if op.wide:
+            forward = functools.partial(_widely, forward, half or arrays[0].dtype, np.float64)
+        elif half is not None:
+            forward = functools.partial(_widely, forward, half, np.float32)
     m = module.m
     try:
         with np.errstate(all="ignore"):
@@ -374,6 +382,10 @@ def apply(op: Op, inputs: Sequence[Any], attrs: dict[str, Any]) -> Any:
         raise errors.dim_out_of_range(op.name, e.axis, e.ndim) from None  # type: ignore[arg-type]
     except ValueError as e:
         if str(e).startswith(op.name):  # the row's own words
+            raise
+        raise errors.failed(op.name, [x for x in inputs if x is not None], e) from e
+    except TypeError as e:  # NumPy's way to say that the dtype has no such operation
+        if "ufunc" not in str(e) and "numpy boolean" not in str(e):
             raise
         raise errors.failed(op.name, [x for x in inputs if x is not None], e) from e
     if op.mutates:
@@ -428,11 +440,27 @@ def apply(op: Op, inputs: Sequence[Any], attrs: dict[str, Any]) -> Any:
     return out if len(outs) == 1 else tuple(outs)
 
 
-def _widely(forward: Callable[..., Any], m: Any, *arrays: Any, **attrs: Any) -> Any:
-    """Runs a forward whose formula cancels in float64 and rounds once."""
-    kind = arrays[0].dtype
-    wide = [a.astype(m.float64) if hasattr(a, "astype") and a.dtype == kind else a for a in arrays]
-    return m.asarray(forward(m, *wide, **attrs)).astype(kind)
+def _half(op: Op, arrays: Sequence[Any]) -> Any:
+    """float16 or bfloat16 if that's what a row computes in, None otherwise, or if it only moves its elements."""
+    if op.promote != "any":
+        for i, a in enumerate(arrays):
+            if i not in op.fixed and getattr(a, "itemsize", 0) == 2 and a.dtype.kind in "fV":
+                return a.dtype
+    return None
+
+
+def _widely(function: Callable[..., Any], kind: Any, wide: Any, m: Any, *args: Any, **attrs: Any) -> Any:
+    """Runs a forward or a rule on wider floats and rounds once: halves, as PyTorch does; formulas that cancel."""
+
+    def cast(a: Any, old: Any, new: Any) -> Any:
+        if type(a) in (tuple, list):
+            return type(a)(cast(x, old, new) for x in a)
+        return a.astype(new) if getattr(a, "dtype", None) == old else a
+
+    return cast(function(m, *(cast(a, kind, wide) for a in args), **attrs), wide, kind)
+
+
+_NUMBERS = frozenset((float, int, bool, type(None)))
 
 
 def _promoted(
@@ -448,7 +476,7 @@ def _promoted(
                                f"convert one with .to(dtype)")  # fmt: skip
         return arrays
     if not mixed and kind.kind in "fV":  # tensors agree; a number never promotes a float
-        if all(isinstance(x, (Variable, float, int)) or x is None for x in inputs):
+        if all(isinstance(x, Variable) or type(x) in _NUMBERS for x in inputs):  # not NumPy's float64
             return arrays
     operands: list[tuple[dtypes.dtype, int]] = []
     for i, x in enumerate(inputs):

@@ -92,7 +92,12 @@ class Rule(NamedTuple):
 
 
 class Op:
-    """A row. ``op(m, *inputs, **attrs)`` evaluates it on a namespace, so that rows compose."""
+    """A row. ``op(m, *inputs, **attrs)`` evaluates it on a namespace, so that rows compose.
+
+    ``promote`` says how dtypes meet: "same" and "float" promote as PyTorch does ("float" makes floats of
+    integers), "match" refuses a mixture, "any" takes what comes because elements only move. All but "any"
+    compute halves in float32 and round once.
+    """
 
     def __init__(
         self,

@@ -8,7 +8,7 @@ from ..op import case, op
 
 SHAPES = (
     case((3, 4), (4, 2)), case((4,), (4,)), case((3, 4), (4,)), case((4,), (4, 2)),
-    case((2, 3, 4), (4, 2)), case((5, 1, 3, 4), (2, 4, 2)), case((2, 3, 4), (4,)), case((0, 3), (3, 2)),
+    case((2, 3, 4), (4, 2)), case((5, 1, 3, 4), (2, 4, 2)), case((2, 3, 4), (4,)), case((4,), (2, 4, 3)), case((0, 3), (3, 2)),
     case((3, 0), (0, 2)),
 )  # fmt: skip
 
@@ -48,7 +48,7 @@ def _(m, g, y, x_shape):
 @matmul.vjp("y")
 def _(m, g, x, y_shape):
     if len(x.shape) == 1:
-        return m.expand_dims(x, -1) * m.expand_dims(g, -2) if len(y_shape) > 1 else g * x
+        return m.expand_dims(x, 1) * m.expand_dims(g, -2) if len(y_shape) > 1 else g * x
     if len(y_shape) == 1:
-        return m.sum(x * m.expand_dims(g, -1), axis=tuple(range(len(x.shape) - 1)))
+        return x * m.expand_dims(g, -1)
     return m.matmul(_swap(m, x), g)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..op import case, ints, op
+from ..op import case, floats, ints, op
 
 INF = math.inf
 DIMS = (
@@ -64,7 +64,7 @@ def accurate_sum(m: Any, x: Any, axis: tuple[int, ...], keepdim: bool) -> Any:
     return m.sum(x, axis=axis, keepdims=keepdim, dtype=m.int64 if x.dtype.kind in "iub" else None)
 
 
-@op(cases=DIMS, public=False)
+@op(promote="match", cases=DIMS, public=False)
 def sum(m, x, *, dim=None, keepdim=False):
     """Σ x over dim. Integers and booleans sum to int64; halves accumulate in float32."""
     return accurate_sum(m, x, axes(dim, x.ndim), keepdim)
@@ -75,7 +75,7 @@ def _(m, g, x_shape, dim, keepdim):
     return m.broadcast_to(kept(m, g, x_shape, dim, keepdim), x_shape)
 
 
-@op(cases=DIMS[:4], public=False)
+@op(promote="match", cases=DIMS[:4], public=False)
 def mean(m, x, *, dim=None, keepdim=False):
     """Σ x / n over dim."""
     if x.dtype.kind in "iub":
@@ -89,7 +89,11 @@ def _(m, g, x_shape, dim, keepdim):
     return m.broadcast_to(kept(m, g / count(x_shape, dim), x_shape, dim, keepdim), x_shape)
 
 
-@op(cases=[case((3, 4)), case((3, 4), dim=0), case((3, 4), dim=1, correction=0, keepdim=True)], public=False)
+@op(
+    promote="match",
+    cases=[case((3, 4)), case((3, 4), dim=0), case((3, 4), dim=1, correction=0, keepdim=True)],
+    public=False,
+)
 def var(m, x, *, dim=None, correction=1, keepdim=False):
     """Σ (x - x̄)² / (n - correction) over dim, in two passes."""
     axis, n = axes(dim, x.ndim), count(x.shape, dim)
@@ -106,7 +110,11 @@ def _(m, g, x, x_shape, dim, correction, keepdim):
     return kept(m, g, x_shape, dim, keepdim) * centred * (2 / max(n - correction, 1))
 
 
-@op(cases=[case((3, 4)), case((3, 4), dim=0), case((3, 4), dim=1, correction=0, keepdim=True)], public=False)
+@op(
+    promote="match",
+    cases=[case((3, 4)), case((3, 4), dim=0), case((3, 4), dim=1, correction=0, keepdim=True)],
+    public=False,
+)
 def std(m, x, *, dim=None, correction=1, keepdim=False):
     """√(Σ (x - x̄)² / (n - correction)) over dim; its gradient is 0 where it is 0."""
     return m.sqrt(var(m, x, dim=dim, correction=correction, keepdim=keepdim))
@@ -119,7 +127,8 @@ def _(m, g, x, out, x_shape, dim, correction, keepdim):
     return scale * (x - mean(m, x, dim=dim, keepdim=True)) / (n - correction)
 
 
-@op(cases=[case((3, 4)), case((3, 4), p=1.0, dim=0), case((3, 4), p=3.0, dim=1, keepdim=True), case((3, 4), p=INF, dim=(0, 1)),
+@op(promote="match", cases=[case((3, 4)), case((3, 4), p=1.0, dim=0), case(floats((3, 4), -2, 2), p=3.0, dim=1, keepdim=True),
+           case(floats((3, 4), -2, -0.3), p=INF, dim=(0, 1)), case(floats((3, 4), -2, 2), dim=0),
            case((4,), p=-INF), case((4,), p=0.0)],
     public=False, kinks=(0,), domain=(0.3, 2), analytic=False, flops=3)  # fmt: skip
 def vector_norm(m, x, *, p=2.0, dim=None, keepdim=False):
@@ -150,7 +159,7 @@ def _(m, g, x, out, x_shape, p, dim, keepdim):
     return g * m.where(x == 0, 0.0, m.sign(x) * ratio ** (p - 1))
 
 
-@op(cases=(*DIMS[:2], case((3, 4), dim=1, keepdim=True), case(())), public=False)
+@op(promote="match", cases=(*DIMS[:2], case((3, 4), dim=1, keepdim=True), case(())), public=False)
 def prod(m, x, *, dim=None, keepdim=False):
     """Π x over dim."""
     return m.prod(x, axis=axes(dim, x.ndim), keepdims=keepdim,
@@ -295,7 +304,7 @@ def all(m, x, *, dim=None, keepdim=False):
     return m.all(x, axis=axes(dim, x.ndim), keepdims=keepdim)
 
 
-@op(cases=ALONG, public=False)
+@op(promote="match", cases=ALONG, public=False)
 def cumsum(m, x, *, dim):
     """yᵢ = x₁ + … + xᵢ along dim."""
     if not x.ndim:
@@ -308,7 +317,7 @@ def _(m, g, x_shape, dim):
     return m.flip(cumsum(m, m.flip(g, axis=(dim,)), dim=dim), axis=(dim,)) if x_shape else g
 
 
-@op(cases=ALONG, public=False)
+@op(promote="match", cases=ALONG, public=False)
 def cumprod(m, x, *, dim):
     """yᵢ = x₁ · … · xᵢ along dim."""
     if not x.ndim:
@@ -324,11 +333,8 @@ def _(m, g, x, x_shape, dim):
     n = x_shape[dim]
     parts = []
     for i in range(n):
-        head, tail = narrow(m, x, dim, 0, i), narrow(m, x, dim, i + 1, n)
-        one = m.ones_like(narrow(m, x, dim, i, i + 1))
-        if i:
-            one = prod(m, head, dim=dim, keepdim=True)
-        running = cumprod(m, m.concat([one, tail], axis=dim), dim=dim)
+        before = prod(m, narrow(m, x, dim, 0, i), dim=dim, keepdim=True)
+        running = cumprod(m, m.concat([before, narrow(m, x, dim, i + 1, n)], axis=dim), dim=dim)
         parts.append(m.sum(narrow(m, g, dim, i, n) * running, axis=(dim,), keepdims=True))
     return m.concat(parts, axis=dim) if parts else g
 
@@ -340,7 +346,7 @@ def narrow(m: Any, x: Any, dim: int, start: int, stop: int) -> Any:
     return x[tuple(at)]
 
 
-@op(cases=(*ALONG, case((2, 3), dim=(0, 1)), case((3, 2), dim=1, keepdim=True)), flops=12)
+@op(promote="match", cases=(*ALONG, case((2, 3), dim=(0, 1)), case((3, 2), dim=1, keepdim=True)), flops=12)
 def logsumexp(m, x, *, dim, keepdim=False):
     """ln Σ eˣ over dim, shifted by the maximum so that nothing overflows."""
     axis = axes(dim, x.ndim)
@@ -356,7 +362,7 @@ def _(m, g, x, out, x_shape, dim, keepdim):
     return kept(m, g, x_shape, dim, keepdim) * m.where(m.isfinite(top), m.exp(x - top), 0.0)
 
 
-@op(cases=ALONG, public=False, flops=12)
+@op(promote="match", cases=ALONG, public=False, flops=12)
 def softmax(m, x, *, dim):
     """eˣ / Σ eˣ along dim, shifted by the maximum so that nothing overflows."""
     if not x.ndim:
@@ -370,7 +376,7 @@ def _(m, g, out, x_shape, dim):
     return out * (g - m.sum(g * out, axis=dim, keepdims=True)) if x_shape else m.zeros_like(g)
 
 
-@op(cases=ALONG, public=False, flops=12)
+@op(promote="match", cases=ALONG, public=False, flops=12)
 def log_softmax(m, x, *, dim):
     """x - ln Σ eˣ along dim, shifted by the maximum so that nothing overflows."""
     if not x.ndim:
