@@ -34,6 +34,7 @@ class State(NamedTuple):
     grad: bool = True
     inference: bool = False
     anomaly: bool = False
+    check_nan: bool = True
     recorder: Callable[..., None] | None = None  # capture: (function, m, args, attrs, results)
     saved_hooks: tuple[Callable[[Any], Any], Callable[[Any], Any]] | None = None
 
@@ -710,7 +711,10 @@ class Walk:
             self.needed = _needed(nodes, {target for target, _ in self.targets})
         backend.keep_freed_memory()
         state = STATE.get()
-        self.anomaly, token = state.anomaly, STATE.set(state._replace(grad=create_graph))
+        self.check_nan, token = (
+            state.anomaly and state.check_nan,
+            STATE.set(state._replace(grad=create_graph)),
+        )
         try:
             with np.errstate(all="ignore"):
                 for t, g in roots:
@@ -777,7 +781,7 @@ class Walk:
         for i, (r, given) in enumerate(zip(results, raw, strict=True)):
             if r is None:
                 continue
-            if self.anomaly:
+            if self.check_nan:
                 _refuse_nan(node, i, r)
             owned = not create and isinstance(parents[i][0], Variable) and getattr(r, "base", r) is None
             self.send(parents[i], r, owned and (r is not given or node.owns(r, grads, raw)))
@@ -1067,14 +1071,14 @@ class detect_anomaly(_Mode):
     """Remembers where each op was called, and raises when a gradient turns NaN, saying which op made it."""
 
     def __init__(self, check_nan: bool = True) -> None:
-        self.changes = {"anomaly": check_nan}
+        self.changes = {"anomaly": True, "check_nan": check_nan}
 
 
 class set_detect_anomaly(_Switch):
     """``detect_anomaly`` as a switch."""
 
     def __init__(self, mode: bool, check_nan: bool = True) -> None:
-        super().__init__(anomaly=bool(mode) and check_nan)
+        super().__init__(anomaly=bool(mode), check_nan=check_nan)
 
 
 def is_grad_enabled() -> bool:
