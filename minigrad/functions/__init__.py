@@ -14,18 +14,22 @@ from . import (
     binding,
     creation,
     fills,
+    groups,
     indexing,
     inplace,
     layers,
+    margins,
+    noise,
+    pairs,
     products,
     reductions,
     shapes,
+    shrinkage,
 )
 
 binding.bind_operators()
 FUNCTIONS: dict[str, Callable[..., Any]] = binding.bind_functions()
 
 __all__ = [
-    "FUNCTIONS", "activations", "arithmetic", "binding", "creation", "fills", "indexing", "inplace", "layers", "ops", "products", "random",
-    "reductions", "shapes",
+    "FUNCTIONS", "activations", "arithmetic", "binding", "creation", "fills", "groups", "indexing", "inplace", "layers", "margins", "noise", "ops", "pairs", "products", "random", "reductions", "shapes", "shrinkage",
 ]  # fmt: skip
