@@ -1,0 +1,478 @@
+"""Optimizers, schedules and clipping beside PyTorch's: the same numbers, state dicts exchanged both ways, the same errors."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+from typing import Any
+
+import numpy as np
+import pytest
+
+import minigrad
+from minigrad import optim
+from minigrad.optim import lr_scheduler
+
+torch = pytest.importorskip("torch")
+
+SHAPES = ((4, 3), (5,), (), (2, 1, 3))
+WEIGHT_DECAY = {"weight_decay": 0.1}
+CASES: dict[str, list[dict[str, Any]]] = {
+    "SGD": [
+        {}, {"lr": 0.1, "momentum": 0.9}, {"momentum": 0.9, "dampening": 0.3, **WEIGHT_DECAY},
+        {"momentum": 0.8, "nesterov": True, "maximize": True, **WEIGHT_DECAY},
+    ],
+    "Adam": [
+        {}, {"lr": 0.1, "betas": (0.8, 0.9), "eps": 1e-3}, {"amsgrad": True, **WEIGHT_DECAY}, {"maximize": True},
+        {"decoupled_weight_decay": True, **WEIGHT_DECAY}, {"betas": (0.0, 0.0)}, {"foreach": True}, {"fused": True},
+    ],
+    "AdamW": [{}, {"lr": 0.1, "amsgrad": True, "betas": (0.3, 0.5)}, {"weight_decay": 0.3, "maximize": True}],
+    "RMSprop": [
+        {}, {"momentum": 0.9}, {"centered": True, "alpha": 0.7}, {"centered": True, "momentum": 0.5, "eps": 1e-3, **WEIGHT_DECAY},
+        {"maximize": True},
+    ],
+    "Adagrad": [{}, {"lr_decay": 0.1, "initial_accumulator_value": 0.5}, {"eps": 1e-3, "maximize": True, **WEIGHT_DECAY}],
+    "Adadelta": [{}, {"rho": 0.7, "eps": 1e-3, "lr": 0.5, **WEIGHT_DECAY}, {"maximize": True}],
+    "Adamax": [{}, {"betas": (0.7, 0.8), "eps": 1e-3, **WEIGHT_DECAY}, {"maximize": True}],
+    "NAdam": [
+        {}, {"betas": (0.7, 0.8), "momentum_decay": 0.1, **WEIGHT_DECAY}, {"maximize": True, "decoupled_weight_decay": True, **WEIGHT_DECAY},
+    ],
+    "RAdam": [{}, {"betas": (0.7, 0.8), "eps": 1e-3, **WEIGHT_DECAY}, {"maximize": True, "decoupled_weight_decay": True, **WEIGHT_DECAY}],
+}  # fmt: skip
+EVERY = [(name, options) for name, several in CASES.items() for options in several]
+every = pytest.mark.parametrize(
+    "name,options", EVERY, ids=lambda x: x if isinstance(x, str) else ",".join(x) or "defaults"
+)
+
+
+class Pair:
+    """The same parameters and optimizer in both libraries, given the same gradients."""
+
+    def __init__(self, name: str, options: dict[str, Any], dtype: Any = np.float64, seed: int = 0) -> None:
+        self.rng, self.dtype = np.random.default_rng(seed), dtype
+        arrays = [np.asarray(self.rng.standard_normal(s), dtype) for s in SHAPES]
+        self.ours = [minigrad.tensor(a, requires_grad=True) for a in arrays]
+        self.theirs = [torch.tensor(a, requires_grad=True) for a in arrays]
+        half = {"lr": 0.02}  # the second group has a learning rate of its own
+        self.optimizer = getattr(optim, name)(
+            [{"params": self.ours[:2]}, {"params": self.ours[2:], **half}], **options
+        )
+        self.peer = getattr(torch.optim, name)(
+            [{"params": self.theirs[:2]}, {"params": self.theirs[2:], **half}], **options
+        )
+
+    def steps(self, count: int) -> None:
+        for k in range(count):
+            for i, (p, q) in enumerate(zip(self.ours, self.theirs, strict=True)):
+                g = np.asarray(self.rng.standard_normal(p.shape), self.dtype)
+                p.grad, q.grad = (None, None) if (i + k) % 5 == 4 else (minigrad.tensor(g), torch.tensor(g))
+            self.optimizer.step()
+            self.peer.step()
+
+    def check(self, rtol: float, atol: float) -> None:
+        for p, q in zip(self.ours, self.theirs, strict=True):
+            np.testing.assert_allclose(p.detach().numpy(), q.detach().numpy(), rtol, atol)
+        ours, theirs = self.optimizer.state_dict(), self.peer.state_dict()
+        assert ours["param_groups"] == theirs["param_groups"]
+        assert ours["state"].keys() == theirs["state"].keys()
+        for i, state in theirs["state"].items():
+            assert ours["state"][i].keys() == state.keys()
+            for key, value in state.items():
+                mine = ours["state"][i][key]
+                assert str(mine.dtype).split(".")[1] == str(value.dtype).split(".")[1], key
+                np.testing.assert_allclose(
+                    mine.numpy(),
+                    value.numpy(),
+                    max(rtol, 1e-6 if key == "mu_product" else 0),
+                    atol,
+                    err_msg=key,
+                )
+
+
+def in_torch(value: Any) -> Any:
+    """A state dict with torch's tensors in the place of ours."""
+    if isinstance(value, minigrad.Tensor):
+        return torch.from_numpy(value.numpy().copy())
+    if isinstance(value, dict):
+        return {k: in_torch(v) for k, v in value.items()}
+    return [in_torch(v) for v in value] if isinstance(value, list) else value
+
+
+@every
+def test_twenty_steps_equal_torch_in_float64(name: str, options: dict[str, Any]) -> None:
+    pair = Pair(name, options)
+    pair.steps(20)
+    pair.check(1e-12, 1e-13)
+
+
+@every
+def test_twenty_steps_equal_torch_in_float32_within_a_few_ulp(name: str, options: dict[str, Any]) -> None:
+    pair, largest = Pair(name, options, np.float32), [np.float32(0)] * len(SHAPES)
+    for _ in range(20):
+        largest = [
+            np.maximum(m, np.abs(q.detach().numpy())) for m, q in zip(largest, pair.theirs, strict=True)
+        ]
+        pair.steps(1)
+    for p, q, most in zip(pair.ours, pair.theirs, largest, strict=True):
+        apart = np.abs(p.detach().numpy() - q.detach().numpy())
+        assert (apart <= 8 * np.spacing(most)).all(), apart / np.spacing(most)
+
+
+@every
+def test_state_dicts_go_over_to_torch_and_back(name: str, options: dict[str, Any]) -> None:
+    pair, fresh = Pair(name, options), Pair(name, options)
+    pair.steps(5)
+    fresh.optimizer.load_state_dict(pair.peer.state_dict())
+    fresh.peer.load_state_dict(in_torch(pair.optimizer.state_dict()))
+    with torch.no_grad():
+        for p, q, r, s in zip(fresh.ours, fresh.theirs, pair.ours, pair.theirs, strict=True):
+            p.data = minigrad.tensor(s.detach().numpy().copy())
+            q.data = torch.from_numpy(r.detach().numpy().copy())
+    fresh.steps(5)
+    fresh.check(1e-12, 1e-13)
+
+
+def test_the_printed_form_is_torchs() -> None:
+    for name, options in EVERY:
+        pair = Pair(name, options)
+        assert repr(pair.optimizer) == repr(pair.peer)
+
+
+def test_constructors_take_torchs_arguments_in_torchs_order() -> None:
+    import inspect
+
+    for name in CASES:
+        ours, theirs = (inspect.signature(getattr(o, name).__init__).parameters for o in (optim, torch.optim))
+        assert [(p.name, p.default) for p in ours.values() if p.name != "self"] == [
+            (p.name, p.default) for p in theirs.values() if p.name != "self"
+        ], name
+        assert [p.kind for p in ours.values()] == [p.kind for p in theirs.values()], name
+
+
+BAD: list[tuple[str, dict[str, Any]]] = [
+    *((name, {"lr": -1.0}) for name in CASES), *((name, {"weight_decay": -1.0}) for name in CASES),
+    *((name, {"eps": -1.0}) for name in CASES if name != "SGD"),
+    *((name, {"betas": b}) for name in ("Adam", "AdamW", "NAdam", "RAdam", "Adamax") for b in ((1.0, 0.9), (0.9, -0.1))),
+    ("SGD", {"momentum": -1.0}), ("SGD", {"nesterov": True}), ("RMSprop", {"alpha": -0.1}), ("RMSprop", {"momentum": -0.1}),
+    ("Adagrad", {"lr_decay": -0.1}), ("Adagrad", {"initial_accumulator_value": -0.1}), ("Adadelta", {"rho": 1.5}),
+    ("NAdam", {"momentum_decay": -0.1}), ("Adam", {"fused": True, "foreach": True}), ("SGD", {"fused": True, "foreach": True}),
+    ("Adagrad", {"fused": True, "foreach": True}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name,options", BAD, ids=str)
+def test_bad_options_raise_torchs_error_and_text(name: str, options: dict[str, Any]) -> None:
+    with pytest.raises((ValueError, RuntimeError)) as theirs:
+        getattr(torch.optim, name)([torch.zeros(1, requires_grad=True)], **options)
+    with pytest.raises(theirs.type) as ours:
+        getattr(optim, name)([minigrad.zeros(1, requires_grad=True)], **options)
+    assert str(theirs.value).rstrip(".") in str(ours.value)
+    assert str(ours.value).startswith(f"{name}: ")
+
+
+# ---- schedules -------------------------------------------------------------------------------------------
+
+
+def cubic(t: int) -> float:
+    return 1 / (1 + t) ** 0.3
+
+
+class Warmup:
+    """A callable object, whose attributes are in the state dict."""
+
+    def __init__(self, over: int) -> None:
+        self.over = over
+
+    def __call__(self, t: int) -> float:
+        return min(1.0, (t + 1) / self.over)
+
+
+SCHEDULES: dict[str, Any] = {
+    "StepLR": lambda s, o: s.StepLR(o, 7, 0.5),
+    "MultiStepLR": lambda s, o: s.MultiStepLR(o, [3, 3, 20, 50], gamma=0.3),
+    "ConstantLR": lambda s, o: s.ConstantLR(o, 0.25, 6),
+    "LinearLR": lambda s, o: s.LinearLR(o, 0.2, 0.9, 15),
+    "ExponentialLR": lambda s, o: s.ExponentialLR(o, 0.97),
+    "PolynomialLR": lambda s, o: s.PolynomialLR(o, 40, 1.7),
+    "CosineAnnealingLR": lambda s, o: s.CosineAnnealingLR(o, 13, 1e-4),
+    "CosineAnnealingWarmRestarts": lambda s, o: s.CosineAnnealingWarmRestarts(o, 5, 2, 1e-4),
+    "OneCycleLR": lambda s, o: s.OneCycleLR(o, [0.3, 0.1], 200),
+    "OneCycleLR linear": lambda s, o: s.OneCycleLR(o, 0.3, epochs=20, steps_per_epoch=10, anneal_strategy="linear", pct_start=0.4),
+    "OneCycleLR three phases": lambda s, o: s.OneCycleLR(o, 0.3, 200, three_phase=True, base_momentum=[0.7, 0.8]),
+    "OneCycleLR without momentum": lambda s, o: s.OneCycleLR(o, 0.3, 200, cycle_momentum=False),
+    "CyclicLR": lambda s, o: s.CyclicLR(o, 0.01, [0.2, 0.1], 7, 5),
+    "CyclicLR triangular2": lambda s, o: s.CyclicLR(o, 0.01, 0.2, 6, mode="triangular2"),
+    "CyclicLR exp_range": lambda s, o: s.CyclicLR(o, 0.01, 0.2, 6, mode="exp_range", gamma=0.99),
+    "CyclicLR scale_fn": lambda s, o: s.CyclicLR(o, 0.01, 0.2, 6, scale_fn=cubic, scale_mode="iterations", cycle_momentum=False),
+    "CyclicLR scale object": lambda s, o: s.CyclicLR(o, 0.01, 0.2, 6, scale_fn=Warmup(9)),
+    "LambdaLR": lambda s, o: s.LambdaLR(o, [cubic, Warmup(10)]),
+    "MultiplicativeLR": lambda s, o: s.MultiplicativeLR(o, lambda t: 0.95 + 0.04 * (t % 2)),
+    "SequentialLR": lambda s, o: s.SequentialLR(
+        o, [s.LinearLR(o, 0.1, total_iters=10), s.CosineAnnealingLR(o, 50, 1e-3), s.ExponentialLR(o, 0.9)], [10, 60]
+    ),
+    "SequentialLR of restarts": lambda s, o: s.SequentialLR(
+        o, [s.ConstantLR(o, 0.1, 4), s.CosineAnnealingWarmRestarts(o, 9, 2)], [5]
+    ),
+    "SequentialLR nested": lambda s, o: s.SequentialLR(
+        o, [s.SequentialLR(o, [s.ConstantLR(o, 0.5, 3), s.StepLR(o, 4, 0.5)], [6]), s.MultiStepLR(o, [3, 5])], [20]
+    ),
+    "ChainedScheduler": lambda s, o: s.ChainedScheduler([s.ConstantLR(o, 0.1, 20), s.ExponentialLR(o, 0.98)]),
+}  # fmt: skip
+QUIET = pytest.mark.filterwarnings(
+    "ignore:.*before `optimizer.step:UserWarning"
+)  # both say so of a nested sequence
+scheduled = pytest.mark.parametrize("make", SCHEDULES.values(), ids=SCHEDULES)
+
+
+def optimizers(name: str = "Adam", lrs: tuple[Any, Any] = (0.1, 0.03)) -> tuple[Any, Any]:
+    """The same optimizer of two groups in both libraries."""
+    return tuple(
+        getattr(library.optim, name)(
+            [{"params": [library.zeros(1, requires_grad=True)], "lr": lr} for lr in lrs], lr=0.5
+        )
+        for library in (minigrad, torch)
+    )  # type: ignore[return-value]
+
+
+def seen(optimizer: Any) -> list[Any]:
+    keys = ("lr", "betas", "momentum")
+    return [
+        float(v) if k == "lr" else v
+        for g in optimizer.param_groups
+        for k in keys
+        if (v := g.get(k)) is not None
+    ]
+
+
+def both_step(pair: tuple[Any, Any], schedules: tuple[Any, Any], *args: Any) -> None:
+    for o, s in zip(pair, schedules, strict=True):
+        o.step()
+        s.step(*args)
+
+
+@QUIET
+@scheduled
+@pytest.mark.parametrize("name", ["Adam", "SGD"])
+def test_schedules_give_torchs_values_bit_for_bit_over_200_steps(make: Any, name: str) -> None:
+    pair = optimizers(name)
+    schedules = make(lr_scheduler, pair[0]), make(torch.optim.lr_scheduler, pair[1])
+    for _ in range(200):
+        assert seen(pair[0]) == seen(pair[1])
+        assert schedules[0].get_last_lr() == schedules[1].get_last_lr()
+        both_step(pair, schedules)
+
+
+def jsonable(state: dict[str, Any]) -> dict[str, Any]:
+    """A schedule's state without what torch keeps of functions of its own."""
+    return {
+        k: [jsonable(x) if isinstance(x, dict) else x for x in v] if isinstance(v, list) else v
+        for k, v in state.items()
+    }
+
+
+@QUIET
+@scheduled
+def test_schedules_resume_from_their_own_state_and_from_torchs(make: Any) -> None:
+    pair = optimizers()
+    schedules = make(lr_scheduler, pair[0]), make(torch.optim.lr_scheduler, pair[1])
+    for _ in range(33):
+        both_step(pair, schedules)
+    states = [copy.deepcopy(s.state_dict()) for s in schedules]
+    assert jsonable(states[0]) == jsonable(states[1])
+    for state, saved in zip(states, (o.state_dict() for o in pair), strict=True):
+        fresh = optimizers()[0]
+        resumed = make(lr_scheduler, fresh)
+        fresh.load_state_dict(saved)
+        resumed.load_state_dict(state)
+        assert resumed.get_last_lr() == schedules[1].get_last_lr()
+        twin, other = copy.deepcopy(pair[1]), copy.deepcopy(states[1])
+        peer = make(torch.optim.lr_scheduler, twin)
+        twin.load_state_dict(pair[1].state_dict())
+        peer.load_state_dict(other)
+        for _ in range(60):
+            both_step((fresh, twin), (resumed, peer))
+            assert seen(fresh) == seen(twin)
+
+
+CLOSED = ("StepLR", "MultiStepLR", "ConstantLR", "LinearLR", "ExponentialLR", "PolynomialLR", "CosineAnnealingLR",
+          "CosineAnnealingWarmRestarts", "LambdaLR", "CyclicLR")  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore:.*epoch parameter.*:UserWarning")
+@pytest.mark.parametrize("name", CLOSED)
+def test_step_with_an_epoch_takes_the_closed_form(name: str) -> None:
+    pair = optimizers()
+    schedules = SCHEDULES[name](lr_scheduler, pair[0]), SCHEDULES[name](torch.optim.lr_scheduler, pair[1])
+    for epoch in (0, 5, 3, 17, 60, 2):
+        both_step(pair, schedules, epoch)
+        assert seen(pair[0]) == seen(pair[1])
+
+
+@pytest.mark.parametrize("name", [n for n in SCHEDULES if "Sequential" not in n and "Chained" not in n])
+def test_last_epoch_goes_on_from_there(name: str) -> None:
+    import functools
+
+    def later(schedules: Any, optimizer: Any) -> Any:
+        class Later:
+            def __getattr__(self, which: str) -> Any:
+                return functools.partial(getattr(schedules, which), last_epoch=11)
+
+        for g in optimizer.param_groups:
+            g |= {
+                "initial_lr": g["lr"],
+                "max_lr": 0.3,
+                "min_lr": 1e-5,
+                "max_momentum": 0.9,
+                "base_momentum": 0.8,
+            }
+        return SCHEDULES[name](Later(), optimizer)
+
+    pair = optimizers()
+    schedules = later(lr_scheduler, pair[0]), later(torch.optim.lr_scheduler, pair[1])
+    for _ in range(40):
+        assert seen(pair[0]) == seen(pair[1])
+        both_step(pair, schedules)
+
+
+def test_restarts_take_fractions_of_an_epoch() -> None:
+    for mult, start in itertools.product((1, 2), (0.0, 6.5, 44.0)):
+        pair = optimizers()
+        schedules = [
+            s.CosineAnnealingWarmRestarts(o, 5, mult)
+            for s, o in zip((lr_scheduler, torch.optim.lr_scheduler), pair, strict=True)
+        ]
+        for k in range(60):
+            for s in schedules:
+                s.step(start + k / 4)
+            assert seen(pair[0]) == seen(pair[1])
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"mode": "max"}, {"threshold_mode": "abs", "threshold": 0.02}, {"mode": "max", "threshold_mode": "abs"},
+     {"patience": 2, "cooldown": 3, "min_lr": [1e-3, 1e-2]}, {"patience": 0, "factor": 0.5, "eps": 1e-3}],
+    ids=str,
+)  # fmt: skip
+def test_plateaus_are_seen_when_torch_sees_them(options: dict[str, Any]) -> None:
+    pair, rng = optimizers(), np.random.default_rng(1)
+    schedules = [
+        s.ReduceLROnPlateau(o, **options)
+        for s, o in zip((lr_scheduler, torch.optim.lr_scheduler), pair, strict=True)
+    ]
+    for k in range(300):
+        metric = 1 / (1 + k / 20) + 0.05 * rng.standard_normal()
+        for s in schedules:
+            s.step(metric)
+        assert seen(pair[0]) == seen(pair[1])
+        assert schedules[0].state_dict() == schedules[1].state_dict()
+
+
+@QUIET
+@scheduled
+def test_a_learning_rate_that_is_a_tensor_is_set_in_place(make: Any) -> None:
+    pair = tuple(
+        optimizers(lrs=(lib.tensor(0.1), lib.tensor(0.03)))[i] for i, lib in enumerate((minigrad, torch))
+    )
+    for o, lib in zip(pair, (minigrad, torch), strict=True):
+        o.param_groups[0]["lr"], o.param_groups[1]["lr"] = lib.tensor(0.1), lib.tensor(0.03)
+    held = pair[0].param_groups[0]["lr"]
+    schedules = make(lr_scheduler, pair[0]), make(torch.optim.lr_scheduler, pair[1])
+    for _ in range(60):
+        both_step(pair, schedules)
+        for ours, theirs in zip(schedules[0].get_last_lr(), schedules[1].get_last_lr(), strict=True):
+            assert float(ours) == pytest.approx(float(theirs), rel=1e-5, abs=1e-8)
+    assert pair[0].param_groups[0]["lr"] is held
+
+
+BAD_SCHEDULES: list[tuple[str, Any]] = [
+    ("not an optimizer", lambda s, o: s.StepLR(3, 1)),
+    ("factor", lambda s, o: s.ConstantLR(o, 1.5)),
+    ("start factor", lambda s, o: s.LinearLR(o, 0.0)),
+    ("end factor", lambda s, o: s.LinearLR(o, 0.5, 1.5)),
+    ("T_0", lambda s, o: s.CosineAnnealingWarmRestarts(o, 0)),
+    ("T_mult", lambda s, o: s.CosineAnnealingWarmRestarts(o, 5, 0)),
+    ("eta_min", lambda s, o: s.CosineAnnealingWarmRestarts(o, 5, 1, "0")),
+    ("negative epoch", lambda s, o: s.CosineAnnealingWarmRestarts(o, 5).step(-1)),
+    ("lambdas", lambda s, o: s.LambdaLR(o, [cubic])),
+    ("no lambda", lambda s, o: s.MultiplicativeLR(o, 3)),
+    ("no length", lambda s, o: s.OneCycleLR(o, 0.1)),
+    ("total_steps", lambda s, o: s.OneCycleLR(o, 0.1, 0)),
+    ("epochs", lambda s, o: s.OneCycleLR(o, 0.1, epochs=-1, steps_per_epoch=3)),
+    ("steps_per_epoch", lambda s, o: s.OneCycleLR(o, 0.1, epochs=1, steps_per_epoch=2.5)),
+    ("pct_start", lambda s, o: s.OneCycleLR(o, 0.1, 10, pct_start=2.0)),
+    ("strategy", lambda s, o: s.OneCycleLR(o, 0.1, 10, anneal_strategy="square")),
+    ("max_lrs", lambda s, o: s.OneCycleLR(o, [0.1], 10)),
+    ("cyclic mode", lambda s, o: s.CyclicLR(o, 0.1, 0.2, mode="round")),
+    ("plateau factor", lambda s, o: s.ReduceLROnPlateau(o, factor=1.0)),
+    ("plateau mode", lambda s, o: s.ReduceLROnPlateau(o, mode="down")),
+    ("plateau threshold mode", lambda s, o: s.ReduceLROnPlateau(o, threshold_mode="both")),
+    ("plateau min_lrs", lambda s, o: s.ReduceLROnPlateau(o, min_lr=[0.1])),
+    ("no schedules", lambda s, o: s.SequentialLR(o, [], [])),
+    ("none to chain", lambda s, o: s.ChainedScheduler([])),
+    ("plateau in sequence", lambda s, o: s.SequentialLR(o, [s.ReduceLROnPlateau(o), s.StepLR(o, 1)], [3])),
+    ("milestones", lambda s, o: s.SequentialLR(o, [s.StepLR(o, 1), s.StepLR(o, 1)], [3, 4])),
+    ("not a schedule", lambda s, o: s.SequentialLR(o, [3], [])),
+    ("resumed without initial_lr", lambda s, o: s.StepLR(o, 1, last_epoch=3)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("make", [m for _, m in BAD_SCHEDULES], ids=[n for n, _ in BAD_SCHEDULES])
+def test_bad_schedules_raise_torchs_error(make: Any) -> None:
+    pair = optimizers()
+    with pytest.raises(Exception) as theirs:
+        make(torch.optim.lr_scheduler, pair[1])
+    with pytest.raises(theirs.type) as ours:
+        make(lr_scheduler, pair[0])
+    start = str(theirs.value).strip("'\"").replace(".", "")[:38]
+    assert start in str(ours.value).replace(".", "")
+
+
+# ---- clipping --------------------------------------------------------------------------------------------
+
+
+def gradients(dtype: Any = np.float64, scale: float = 1.0) -> tuple[list[Any], list[Any]]:
+    rng, made = np.random.default_rng(3), ([], [])
+    for shape in SHAPES:
+        g = np.asarray(scale * rng.standard_normal(shape), dtype)
+        for library, params in zip((minigrad, torch), made, strict=True):
+            p = library.zeros(shape, dtype=getattr(library, np.dtype(dtype).name), requires_grad=True)
+            p.grad = library.tensor(g)
+            params.append(p)
+    return made
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("norm_type", [2.0, 1.0, 3.5, float("inf"), "inf", 0.0, float("-inf")])
+@pytest.mark.parametrize("max_norm", [0.3, 1e4, 0.0])
+def test_clipped_gradients_and_norms_equal_torchs(dtype: Any, norm_type: Any, max_norm: float) -> None:
+    ours, theirs = gradients(dtype)
+    norm = optim.clip_grad_norm_(ours, max_norm, norm_type)
+    peer = torch.nn.utils.clip_grad_norm_(theirs, max_norm, norm_type)
+    tight = {"rtol": 1e-12} if dtype is np.float64 else {"rtol": 1e-6}
+    np.testing.assert_allclose(norm.numpy(), peer.numpy(), **tight)
+    assert norm.dtype == ours[0].dtype and norm.shape == ()
+    for p, q in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(p.grad.numpy(), q.grad.numpy(), **tight)
+
+
+def test_clipping_by_value_equals_torchs() -> None:
+    ours, theirs = gradients()
+    optim.clip_grad_value_(ours, 0.5)
+    torch.nn.utils.clip_grad_value_(theirs, 0.5)
+    for p, q in zip(ours, theirs, strict=True):
+        assert (p.grad.numpy() == q.grad.numpy()).all()
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_norms_that_are_not_finite_spoil_the_gradients_or_raise_as_in_torch(bad: float) -> None:
+    ours, theirs = gradients()
+    ours[0].grad[0, 0] = theirs[0].grad[0, 0] = bad
+    with pytest.raises(RuntimeError, match="is non-finite"):
+        torch.nn.utils.clip_grad_norm_(theirs, 1.0, error_if_nonfinite=True)
+    with pytest.raises(RuntimeError, match="is non-finite"):
+        optim.clip_grad_norm_(ours, 1.0, error_if_nonfinite=True)
+    assert np.isfinite(ours[1].grad.numpy()).all()
+    norm, peer = optim.clip_grad_norm_(ours, 1.0), torch.nn.utils.clip_grad_norm_(theirs, 1.0)
+    np.testing.assert_equal(norm.item(), peer.item())
+    for p, q in zip(ours, theirs, strict=True):
+        np.testing.assert_array_equal(p.grad.numpy(), q.grad.numpy())
