@@ -6,6 +6,7 @@ room is raised there. Nothing here touches arrays.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,8 +22,9 @@ def describe(value: Any) -> str:
 def failed(name: str, inputs: Sequence[Any], cause: BaseException) -> RuntimeError:
     """The error for an op whose forward refused its operands: broadcast failures get PyTorch's text."""
     tensors = [x for x in inputs if hasattr(x, "shape")]
-    if len(tensors) >= 2 and (clash := broadcast_clash(*(tuple(x.shape) for x in tensors[:2]))):
-        if "broadcast" in str(cause):
+    if "broadcast" in str(cause):
+        pairs = itertools.combinations([tuple(x.shape) for x in tensors], 2)
+        if clash := next(filter(None, itertools.starmap(broadcast_clash, pairs)), None):
             a, b, dim = clash
             return RuntimeError(
                 f"{name}: The size of tensor a ({a}) must match the size of tensor b ({b}) at "

@@ -123,6 +123,7 @@ class Op:
         random: bool = False,
         integer: bool = False,
         surrogate: Sequence[str] = (),
+        ulp: float = 4.0,
     ) -> None:
         self.name = forward.__name__.rstrip("_") if not mutates else forward.__name__
         self.forward, self.doc = forward, inspect.getdoc(forward) or ""
@@ -132,6 +133,7 @@ class Op:
         self.numpy = (numpy,) if isinstance(numpy, str) else tuple(numpy) or (self.name,)
         self.method, self.public = method, public
         self.spread, self.random, self.integer = spread, random, integer
+        self.ulp = ulp  # how far float32 may be from the exact result, in units in the last place
         self.surrogate = tuple(surrogate)  # attributes that make the rule, on purpose, not the derivative
         self.constant = tuple(constant)  # inputs without a gradient: indices, masks
         self.gradient = gradient  # None: declared not differentiable; ...: a rule must follow

@@ -19,7 +19,7 @@ def is_basic(index: Any) -> bool:
 
 @op(view=True, public=False, cases=[
     case((3, 4), index=1), case((3, 4), index=(slice(None, None, 2), None, -1)), case((3, 4), index=(Ellipsis, 0)),
-    case((5,), index=slice(1, 1)),
+    case((5,), index=slice(1, 1)), case((3, 4), index=([0, 2, 0], slice(1, None))),
 ])  # fmt: skip
 def getitem(m, x, *, index):
     """x[index]; a view where the index is basic."""
@@ -34,7 +34,10 @@ def _(m, g, x_shape, index):
     return ungetitem(m, g, shape=x_shape, index=index)
 
 
-@op(public=False, cases=[case((4,), shape=(3, 4), index=1)])
+@op(
+    public=False,
+    cases=[case((4,), shape=(3, 4), index=1), case((3, 4), shape=(3, 4), index=([0, 2, 0],))],
+)
 def ungetitem(m, x, *, shape, index):
     """Zeros of a shape with x added at an index: the transpose of x[index]."""
     out = m.zeros(shape, dtype=x.dtype)
@@ -54,7 +57,7 @@ def _(m, g, index):
     public=False,
     cases=[
         case((3, 4), (4,), index=1), case((3, 4), (), index=(slice(None), 2)),
-        case((3, 4), (4,), index=(0, slice(None)), accumulate=True),
+        case((3, 4), (3, 4), index=([0, 2, 0],), accumulate=True), case((3, 4), (2, 4), index=([2, 0],)),
     ],
 )  # fmt: skip
 def setitem(m, x, values, *, index, accumulate=False):

@@ -147,8 +147,8 @@ def _(m, g, tensors_shape, dim):
 
 @op(spread="dims", cases=[case((3, 4), dims=(0,)), case((2, 3), dims=(0, -1))])
 def flip(m, x, *, dims):
-    """x backwards along dims."""
-    return m.flip(x, axis=tuple(dims) if isinstance(dims, (tuple, list)) else dims)
+    """x backwards along dims, copied."""
+    return m.array(m.flip(x, axis=tuple(dims) if isinstance(dims, (tuple, list)) else dims), copy=True)
 
 
 @flip.vjp
