@@ -50,7 +50,7 @@ from .generator import (
     set_rng_state,
 )  # fmt: skip
 from .gradcheck import gradcheck, gradgradcheck
-from .tensor import Size, Tensor, as_tensor, asarray, from_dlpack, from_numpy, is_tensor, tensor
+from .tensor import TYPE_NAMES, Size, Tensor, as_tensor, asarray, from_dlpack, from_numpy, is_tensor, tensor
 
 __version__ = "0.1.0"
 
@@ -61,12 +61,16 @@ globals().update(functions.FUNCTIONS)
 float, int, bool = float32, int32, bool_
 
 _ROOMS = (
-    "benchmarks", "data", "drawings", "func", "io", "jobs", "kernels", "nn", "optim", "printing", "random",
-    "summaries", "train", "transforms", "utils",
+    "amp", "backends", "benchmarks", "cuda", "data", "drawings", "func", "io", "jobs", "kernels", "linalg", "nn", "optim",
+    "printing", "random", "summaries", "train", "transforms", "typed", "utils", "version",
 )  # fmt: skip
 _ELSEWHERE = {  # public name -> its room, imported when the name is first used
     "save": "io", "load": "io", "summary": "summaries", "draw": "drawings", "value_and_grad": "transforms",
     "set_printoptions": "printing", "get_printoptions": "printing", "printoptions": "printing",
+    "autocast": "amp", "set_default_tensor_type": "typed", "typename": "typed",
+    **dict.fromkeys(("use_deterministic_algorithms", "are_deterministic_algorithms_enabled",
+                     "set_float32_matmul_precision", "get_float32_matmul_precision"), "backends"),
+    **dict.fromkeys((f"{name}Tensor" for name in TYPE_NAMES.values()), "typed"),
 }  # fmt: skip
 
 

@@ -51,14 +51,12 @@ class Tensor(Variable):
     def __new__(cls, *args: Any, **kwargs: Any) -> Tensor:
         return object.__new__(cls)
 
-    def __init__(self, *data: Any) -> None:
+    def __init__(self, *data: Any, device: Any = None) -> None:
         """``Tensor(2, 3)`` is uninitialised, ``Tensor([…])`` holds the data, in the default dtype."""
-        kind = dtypes.get_default_dtype().numpy_dtype
-        if len(data) == 1 and not isinstance(data[0], int):
-            self._array = np.array(data[0], dtype=kind)
-        else:
-            self._array = np.zeros(data or (0,), dtype=kind)
-        self._version = [0]
+        from .typed import of_default_type
+
+        made = of_default_type(data, device)
+        self._array, self._version = made._array, made._version
 
     # ---- attributes --------------------------------------------------------------------------------------
 
@@ -390,8 +388,11 @@ class Tensor(Variable):
     def type(self, dtype: Any = None, non_blocking: Any = False) -> Any:
         """The dtype's name, or this tensor in another dtype."""
         if dtype is not None:
-            return self.to(dtype)
-        return f"minigrad.{_TYPE_NAMES.get(self.dtype.name, self.dtype.name.capitalize())}Tensor"
+            from .typed import TensorType, type_named
+
+            named = isinstance(dtype, (str, TensorType))
+            return self.to(*type_named(dtype)[::-1]) if named else self.to(dtype)
+        return f"minigrad.{TYPE_NAMES.get(self.dtype.name, self.dtype.name.capitalize())}Tensor"
 
     def type_as(self, other: Tensor) -> Tensor:
         return self.to(other.dtype)
@@ -529,6 +530,12 @@ class Tensor(Variable):
 
         return show(self)
 
+    def new(self, *data: Any, device: Any = None) -> Tensor:
+        """``x.new(2, 3)``, ``x.new([…])``: PyTorch's old form of ``new_empty`` and ``new_tensor``."""
+        from .typed import of_type
+
+        return of_type("new", self.dtype, data, device or self.device)
+
     def new_tensor(
         self, data: Any, dtype: Any = None, device: Any = None, requires_grad: Any = False
     ) -> Tensor:
@@ -538,7 +545,7 @@ class Tensor(Variable):
         )
 
 
-_TYPE_NAMES = {"float32": "Float", "float64": "Double", "float16": "Half", "bfloat16": "BFloat16", "int64": "Long",
+TYPE_NAMES = {"float32": "Float", "float64": "Double", "float16": "Half", "bfloat16": "BFloat16", "int64": "Long",
                "int32": "Int", "int16": "Short", "int8": "Char", "uint8": "Byte", "bool": "Bool"}  # fmt: skip
 _GRAPH_STATE = {"_array", "_version", "_node", "_index", "_requires_grad", "_grad", "_base", "_views", "_seen",
                 "_hooks", "_post_hooks", "_retains_grad", "_inference"}  # fmt: skip
