@@ -52,7 +52,7 @@ def save(obj: Any, f: str | os.PathLike[str] | IO[bytes]) -> None:
     """Writes a structure to a path, whole or not at all, or to a binary file object.
 
     ``obj`` is made of dicts (keys: str, int, float, bool, None and tuples of these), OrderedDicts, lists,
-    tuples, sets, None, bool, int, float, complex, str, bytes, Tensors, Parameters, NumPy arrays and scalars,
+    tuples, sets, None, bool, int, float, complex, str, bytes, Tensors, Parameters, Buffers, NumPy arrays and scalars,
     dtypes, devices and Size, up to 100 levels deep; all come back with their exact type and value. A Module
     or an optimizer is saved by its ``state_dict()``.
 
@@ -161,10 +161,10 @@ class _Writer:
         if isinstance(obj, np.dtype):
             return {"numpy.dtype": _dtype_text(obj) or self.refuse(obj, path)}
         if isinstance(obj, Tensor):
-            from ..nn import Parameter
+            from ..nn.parameter import Buffer, Parameter
 
-            if kind is Parameter:
-                return self.write_tensor(obj, path, "Parameter")
+            if kind is Parameter or kind is Buffer:
+                return self.write_tensor(obj, path, kind.__name__)
         return self.refuse(obj, path)
 
     def refuse(self, obj: Any, path: _Path) -> Any:
@@ -223,6 +223,8 @@ class _Writer:
             out["requires_grad"] = True
         if obj.device.type != "cpu":
             out["device"] = str(obj.device)
+        if tag == "Buffer":
+            out["persistent"] = obj.persistent  # type: ignore[attr-defined]
         return self.once(obj, out)
 
     def write_array(self, obj: np.ndarray, path: _Path, depth: int) -> Any:
@@ -274,7 +276,7 @@ _ENCODE: dict[type, Callable[[_Writer, Any, _Path, int], Any]] = {
     complex: lambda w, x, path, depth: {"complex": struct.pack(">dd", x.real, x.imag).hex()},
     bytes: lambda w, x, path, depth: {"bytes": x.hex()},
     dtypes.dtype: lambda w, x, path, depth: {"dtype": x.name},
-    backend.device: lambda w, x, path, depth: {"device": list(x)},
+    backend.device: lambda w, x, path, depth: {"device": str(x)},
 }
 
 
@@ -393,10 +395,14 @@ class _Reader:
         if needs and not made.is_floating_point():
             raise self.bad("requires_grad for a floating-point tensor", node)
         if tag == "Parameter":
-            from ..nn import Parameter
+            from ..nn.parameter import Parameter
 
             made = Parameter(made, needs)
-        elif needs:
+        elif tag == "Buffer":
+            from ..nn.parameter import Buffer
+
+            made = Buffer(made, persistent=node.get("persistent", True) is True)
+        if needs:
             made.requires_grad = True
         self.made.append(made)
         return made
@@ -497,15 +503,11 @@ class _Reader:
             raise self.bad("the name of a dtype", name)
         return found[0]
 
-    def read_device(self, tag: str, pair: Any, node: Any, depth: int) -> Any:
-        if (
-            type(pair) is not list
-            or len(pair) != 2
-            or type(pair[0]) is not str
-            or type(pair[1]) not in (int, type(None))
-        ):
-            raise self.bad("a device's type and index", pair)
-        return backend.device(*pair)
+    def read_device(self, tag: str, text: Any, node: Any, depth: int) -> Any:
+        try:
+            return backend.device(text if type(text) is str else "")
+        except (RuntimeError, ValueError):
+            raise self.bad("a device's name", text) from None
 
     def read_same(self, tag: str, number: Any, node: Any, depth: int) -> Any:
         if type(number) is not int or not 0 <= number < len(self.made):
@@ -528,6 +530,7 @@ _DECODE: dict[Any, tuple[Callable[..., Any], tuple[str, ...]]] = {
     "OrderedDict": (_Reader.read_dict, ("_metadata",)),
     "Tensor": (_Reader.read_tensor, ("requires_grad", "device")),
     "Parameter": (_Reader.read_tensor, ("requires_grad", "device")),
+    "Buffer": (_Reader.read_tensor, ("requires_grad", "device", "persistent")),
     "ndarray": (_Reader.read_ndarray, ("dtype", "shape")),
     "scalar": (_Reader.read_scalar, ()),
     "int": (_Reader.read_int, ()),
