@@ -258,8 +258,9 @@ def hessian(
     outer_jacobian_strategy: str = "reverse-mode",
 ) -> Any:  # fmt: skip
     """The second derivatives of a function that returns one number: the Jacobian of its gradient."""
+    forward = _is_forward("hessian", outer_jacobian_strategy)
     run = Pullback("hessian", _gradient("hessian", func, inputs, strict, []), inputs, create_graph, strict)
-    return jacobian_of(run, _is_forward("hessian", outer_jacobian_strategy))
+    return jacobian_of(run, forward)
 
 
 def hvp(
