@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import builtins
 from typing import Any
 
 from .. import backend, dtypes
@@ -49,16 +48,6 @@ def _scattered(name: str, input: Any, dim: int, index: Any, src: Any) -> tuple[i
         raise RuntimeError(
             f"{name}: Expected self.dtype to be equal to src.dtype, got {input.dtype} and {src.dtype}"
         )
-    if (
-        index.ndim != src.ndim
-        or index.ndim != input.ndim
-        or builtins.any(a > b for a, b in zip(index.shape, src.shape, strict=True))
-        or builtins.any(
-            a > b for i, (a, b) in enumerate(zip(index.shape, input.shape, strict=True)) if i != d
-        )
-    ):
-        raise RuntimeError(f"{name}: Expected index {list(index.shape)} to be no larger than self {list(input.shape)} apart "
-                           f"from dimension {d} and to be no larger size than src {list(src.shape)}")  # fmt: skip
     return d, src
 
 

@@ -397,11 +397,15 @@ def scaled_dot_product_attention(
     )  # (…, L, Ev)
 
 
+def _scale(query: Any, scale: float | None) -> float:
+    return 1 / math.sqrt(max(query.shape[-1], 1)) if scale is None else scale
+
+
 def _weights(
     m: Any, query: Any, key: Any, bias: Any, allowed: Any, keep: Any, is_causal: bool, scale: Any, p: float
 ) -> tuple[Any, Any]:
     """Attention weights before and after dropout, (…, L, S)."""
-    scores = matmul(m, query, _swap(m, key)) * (1 / math.sqrt(query.shape[-1]) if scale is None else scale)
+    scores = matmul(m, query, _swap(m, key)) * _scale(query, scale)
     if bias is not None:
         scores = scores + bias
     if allowed is not None:
@@ -409,14 +413,16 @@ def _weights(
     if is_causal:
         scores = m.where(tril(m, m.ones_like(scores)) > 0, scores, -math.inf)
     weights = softmax(m, scores, dim=-1)
-    if bias is not None or allowed is not None:  # a row with nothing to attend to: zeros, not NaN
+    if (bias is not None or allowed is not None) and key.shape[
+        -2
+    ]:  # a row with nothing to attend to: zeros, not NaN
         weights = m.where(m.max(scores, axis=-1, keepdims=True) == -math.inf, 0.0, weights)
     return weights, weights if keep is None else dropout(m, weights, keep, p=p)
 
 
 @scaled_dot_product_attention.vjp
 def _(m, g, query, key, value, bias, allowed, keep, is_causal, scale, p):
-    factor = 1 / math.sqrt(query.shape[-1]) if scale is None else scale
+    factor = _scale(query, scale)
     weights, dropped = _weights(m, query, key, bias, allowed, keep, is_causal, scale, p)
     by_weights = matmul(m, g, _swap(m, value))
     if keep is not None:

@@ -6,6 +6,7 @@ made of ints, slices, None, Ellipsis and raw integer or boolean arrays.
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 from ..op import bools, case, ints, op
@@ -129,25 +130,35 @@ def _(m, g, index, dim):
     return gather(m, g, index, dim=dim)
 
 
+def _corner(name: str, x: Any, index: Any, src: Any, dim: int) -> Any:
+    """The corner of src that is written: index says how much of it."""
+    along = dim % x.ndim
+    others = [n > k for i, (n, k) in enumerate(zip(index.shape, x.shape, strict=False)) if i != along]
+    if not index.ndim == src.ndim == x.ndim or any(others) or any(map(operator.gt, index.shape, src.shape)):
+        raise RuntimeError(f"{name}: Expected index {list(index.shape)} to be no larger than self {list(x.shape)} apart "
+                           f"from dimension {along} and to be no larger size than src {list(src.shape)}")  # fmt: skip
+    _indices(name, index, x.shape[along])
+    return src[tuple(slice(n) for n in index.shape)]
+
+
+def _uncorner(m: Any, g: Any, shape: tuple[int, ...]) -> Any:
+    """Zeros of a shape with g in its corner: the transpose of taking the corner."""
+    return m.pad(g, tuple((0, n - k) for n, k in zip(shape, g.shape, strict=True)))
+
+
 @op(constant=("index",), public=False, cases=[case((3, 4), ints((1, 4), 3), (1, 4), dim=0)])
 def scatter_write(m, x, index, src, *, dim):
     """x with src written where index says, along dim; the last of several writers wins."""
-    out = m.array(x, copy=True)
-    _indices("scatter", index, x.shape[dim])
-    out[_along(m, index, dim % x.ndim, x.shape)] = src[tuple(slice(n) for n in index.shape)]
+    out, part = m.array(x, copy=True), _corner("scatter", x, index, src, dim)
+    out[_along(m, index, dim % x.ndim, x.shape)] = part
     return out
 
 
 @scatter_write.vjp
 def _(m, g, index, src_shape, dim, needs):
-    zero = (
-        scatter_write(m, g, index, m.zeros_like(gather(m, g, index, dim=dim)), dim=dim) if needs[0] else None
-    )
-    back = None
-    if needs[2]:
-        picked = gather(m, g, index, dim=dim)
-        back = m.pad(picked, tuple((0, n - k) for n, k in zip(src_shape, picked.shape, strict=True)))
-    return zero, None, back
+    picked = gather(m, g, index, dim=dim)
+    rest = scatter_write(m, g, index, m.zeros_like(picked), dim=dim) if needs[0] else None
+    return rest, None, _uncorner(m, picked, src_shape) if needs[2] else None
 
 
 @op(
@@ -157,19 +168,14 @@ def _(m, g, index, src_shape, dim, needs):
 )
 def scatter_add(m, x, index, src, *, dim):
     """x with src added where index says, along dim; several writers add up."""
-    out = m.array(x, copy=True)
-    _indices("scatter_add", index, x.shape[dim])
-    m.add.at(out, _along(m, index, dim % x.ndim, x.shape), src[tuple(slice(n) for n in index.shape)])
+    out, part = m.array(x, copy=True), _corner("scatter_add", x, index, src, dim)
+    m.add.at(out, _along(m, index, dim % x.ndim, x.shape), part)
     return out
 
 
 @scatter_add.vjp
 def _(m, g, index, src_shape, dim, needs):
-    back = None
-    if needs[2]:
-        picked = gather(m, g, index, dim=dim)
-        back = m.pad(picked, tuple((0, n - k) for n, k in zip(src_shape, picked.shape, strict=True)))
-    return g, None, back
+    return g, None, _uncorner(m, gather(m, g, index, dim=dim), src_shape) if needs[2] else None
 
 
 @op(
@@ -231,7 +237,11 @@ def masked_scatter(m, x, mask, source):
     """x with the elements of source, in order, where the mask holds."""
     out = m.array(x, copy=True)
     full = m.broadcast_to(mask, x.shape)
-    out[full] = source.reshape(-1)[: int(full.sum())]
+    wanted = int(full.sum())
+    if source.size < wanted:
+        raise RuntimeError(f"masked_scatter: Number of elements of source ({source.size}) < number of ones in mask "
+                           f"({wanted}); give a larger source")  # fmt: skip
+    out[full] = source.reshape(-1)[:wanted]
     return out
 
 

@@ -97,10 +97,8 @@ def _(m, g, x_shape, dim, keepdim):
 def var(m, x, *, dim=None, correction=1, keepdim=False):
     """Σ (x - x̄)² / (n - correction) over dim, in two passes."""
     axis, n = axes(dim, x.ndim), count(x.shape, dim)
-    wide = x.astype(m.float32) if x.dtype.itemsize < 4 else x
-    centred = wide - accurate_sum(m, wide, axis, True) / max(n, 1)
-    total = m.asarray(accurate_sum(m, m.square(centred), axis, keepdim))
-    return (total / total.dtype.type(max(n - correction, 0))).astype(x.dtype)
+    centred = x - accurate_sum(m, x, axis, True) / max(n, 1)
+    return accurate_sum(m, m.square(centred), axis, keepdim) / x.dtype.type(max(n - correction, 0))
 
 
 @var.vjp
@@ -346,12 +344,12 @@ def narrow(m: Any, x: Any, dim: int, start: int, stop: int) -> Any:
     return x[tuple(at)]
 
 
-@op(promote="match", cases=(*ALONG, case((2, 3), dim=(0, 1)), case((3, 2), dim=1, keepdim=True)), flops=12)
+@op(promote="float", cases=(*ALONG, case((2, 3), dim=(0, 1)), case((3, 2), dim=1, keepdim=True)), flops=12)
 def logsumexp(m, x, *, dim, keepdim=False):
     """ln Σ eˣ over dim, shifted by the maximum so that nothing overflows."""
     axis = axes(dim, x.ndim)
-    top = m.max(x, axis=axis, keepdims=True)
-    top = m.where(m.isfinite(top), top, m.zeros_like(top))  # all -∞, or some ∞
+    top = m.max(x, axis=axis, keepdims=True, initial=-INF)
+    top = m.where(m.isfinite(top), top, m.zeros_like(top))  # all -∞, none at all, or some ∞
     out = m.log(m.sum(m.exp(x - top), axis=axis, keepdims=True)) + top
     return out if keepdim else m.squeeze(out, axis=axis)
 
