@@ -296,7 +296,7 @@ class EarlyStopping(_Monitoring, Callback):
             return
         if self.monitor in trainer.epoch_values:
             self._check(trainer, model, trainer.epoch_values)
-        elif self.monitor not in trainer.callback_metrics and self.strict:
+        elif self.strict and not trainer.awaits_validation:
             raise self._missing(trainer)
 
     def _by_epoch(self, trainer: Any) -> bool:
@@ -498,9 +498,8 @@ class ModelCheckpoint(_Monitoring, Callback):
     def on_train_epoch_end(self, trainer: Any, model: Any) -> None:
         if self.every_n_epochs and self._by_epoch(trainer):
             if (trainer.current_epoch + 1) % self.every_n_epochs == 0:
-                # an epoch that wasn't validated has no value to rank by, but that is no mistake
-                strict = self.monitor not in trainer.callback_metrics
-                self._save(trainer, trainer.epoch_values, strict)
+                # an epoch without validation has no value to rank by, but that is no mistake
+                self._save(trainer, trainer.epoch_values, strict=not trainer.awaits_validation)
 
     def _by_epoch(self, trainer: Any) -> bool:
         chosen = self.save_on_train_epoch_end

@@ -88,7 +88,8 @@ def fit(
             raise ValueError(
                 f"fit: expected validation_data as (x, y) or a DataLoader, got {type(validation_data).__name__}"
             )
-        validation_data = _loader(model, *validation_data, batch_size=batch_size)
+        vx, vy = validation_data
+        validation_data = _loader(model, vx, vy, batch_size)
     plan = _Plan(model, train_loader, loss, metrics)
     trainer = _trainer(verbose, max_epochs=epochs, callbacks=callbacks, seed=seed, **trainer_options)
     return trainer.fit(
@@ -114,7 +115,7 @@ def evaluate(
     verbose: str | int = 0,
 ) -> dict[str, Any]:
     """Loss and metrics of a model on arrays, or on a DataLoader; the arguments are :func:`fit`'s."""
-    loader = x if isinstance(x, DataLoader) else _loader(model, x, y, batch_size=batch_size)
+    loader = x if isinstance(x, DataLoader) else _loader(model, x, y, batch_size)
     plan = _Plan(model, loader, loss, metrics)
     trainer = _trainer(verbose)
     return trainer.evaluate(model, plan.loader(loader), loss=plan.loss, metrics=plan.metrics)
@@ -188,7 +189,7 @@ class _Plan:
         self.metrics = self._metrics(metrics, binary, logits, classes)
 
     def _metrics(self, given: Any, binary: bool, logits: bool, classes: bool) -> Any:
-        options = {"task": "binary", "from_logits": logits} if binary else {}
+        options: dict[str, Any] = {"task": "binary", "from_logits": logits} if binary else {}
         if given is None:
             return {"accuracy": Accuracy(**options)} if binary or classes else None
         if isinstance(given, (Metric, Mapping)):

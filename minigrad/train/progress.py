@@ -83,8 +83,7 @@ class ProgressBar(Callback):
         now = time.monotonic()
         if now < self._next:
             return
-        values = {k: v for k, v in trainer.running_values().items()}
-        shown = "  ".join(f"{k} {number(v)}" for k, v in values.items())
+        shown = "  ".join(f"{k} {number(v)}" for k, v in trainer.running_values().items())
         left = self._rate.left(trainer.batches_done, trainer.batches_in_all, now)
         if self._shown is not None:
             self._next = now + 0.1

@@ -190,7 +190,7 @@ class Trainer:
         self.default_root_dir = None if default_root_dir is None else os.fspath(default_root_dir)
         self.seed, self.check_finite, self.detect_anomaly = seed, check_finite, detect_anomaly
         self.callbacks = self._callbacks(callbacks, enable_progress_bar, enable_checkpointing)
-        self.loop, self.history = Loop(), History()
+        self.loop, self.history, self.accumulated = Loop(), History(), Measured({})
         self.callback_metrics: dict[str, float] = {}
         self.model: Any = None
         self.optimizer: Any = None
@@ -203,6 +203,7 @@ class Trainer:
         self.stop_reason = ""
         self.sanity_checking = self.interrupted_within_epoch = False
         self._group: list[Any] = []
+        self._measuring: Measured | None = None  # where values logged now belong
         self._validating = self._interrupted = False
 
     def _callbacks(self, given: Any, progress: bool, checkpointing: bool | None) -> list[Callback]:
@@ -272,6 +273,11 @@ class Trainer:
     def validates_within_epoch(self) -> bool:
         """Validation takes place several times an epoch, or at other places than its end."""
         return self._val_every is not None
+
+    @property
+    def awaits_validation(self) -> bool:
+        """There is validation in this run, but there was none yet in this epoch."""
+        return self.val_loader is not None and self.limit_val_batches != 0 and self.loop.validated_batch < 0
 
     @property
     def epoch_values(self) -> dict[str, float]:
@@ -417,8 +423,7 @@ class Trainer:
         for metric in (*self._measured.values(), *validated.values()):
             metric.reset()
         self._validated = Measured(validated)
-        self._measuring: Measured | None = None
-        self._batch_size = 1
+        self._measuring, self._batch_size = None, 1
         self.num_training_batches = _limited(train_loader, self.limit_train_batches, "limit_train_batches")
         if self.num_training_batches == 0:
             raise ValueError(
@@ -578,7 +583,8 @@ class Trainer:
         generator = current_generator()
         drawn = (generator.initial_seed(), generator.get_offset())
         self._batch_size = batch_size(batch)
-        step = self.task.training(batch, idx, self.accumulated)
+        with self._anomaly():
+            step = self.task.training(batch, idx, self.accumulated)
         value = step.loss.item()
         if self.check_finite and not math.isfinite(value):
             self._not_finite(f"loss is {value}", [(batch, idx, drawn)], backward=False)
@@ -808,7 +814,7 @@ class Trainer:
             s.schedule.step()
         elif s.monitor in values:
             s.schedule.step(values[s.monitor])
-        elif s.monitor not in self.callback_metrics and s.interval == "epoch":
+        elif s.monitor not in self.callback_metrics and s.interval == "epoch" and not self.awaits_validation:
             raise RuntimeError(
                 f"Trainer: {type(s.schedule).__name__} monitors {s.monitor!r}, which was not measured; there is "
                 f"{', '.join(sorted(self.callback_metrics)) or 'nothing'}: pass a validation loader, or "
@@ -861,13 +867,15 @@ class Trainer:
             raise ValueError("Trainer.evaluate: expected loss= or metrics=, got neither")
         measured = Measured({n: m.clone() for n, m in named_metrics(metrics).items()}, None)
         measured.reset()
-        with self._standing_in(model, task, loader, self.limit_test_batches, "limit_test_batches", ckpt_path):
-            with self._stage("evaluate"):
-                self._measuring = measured
-                with self._evaluating("test") as call:
-                    self._measure("test", loader, self.num_batches, measured, call)
-                self._measuring = None
-                self._call("on_test_end")
+        with (
+            self._standing_in(model, task, loader, self.limit_test_batches, "limit_test_batches", ckpt_path),
+            self._stage("evaluate"),
+        ):
+            self._measuring = measured
+            with self._evaluating("test") as call:
+                self._measure("test", loader, self.num_batches, measured, call)
+            self._measuring = None
+            self._call("on_test_end")
         return measured.values()
 
     def predict(
@@ -880,17 +888,20 @@ class Trainer:
         """
         outputs = []
         task = Task(model, None)
-        with self._standing_in(
-            model, task, loader, self.limit_predict_batches, "limit_predict_batches", ckpt_path
+        with (
+            self._standing_in(
+                model, task, loader, self.limit_predict_batches, "limit_predict_batches", ckpt_path
+            ),
+            self._stage("predict"),
+            self._evaluating("predict") as call,
         ):
-            with self._stage("predict"), self._evaluating("predict") as call:
-                for idx, batch in enumerate(iter(loader)):
-                    if self.num_batches is not None and idx >= self.num_batches:
-                        break
-                    call("batch_start", batch, idx)
-                    outputs.append(task.prediction(batch, idx))
-                    call("batch_end", outputs[-1], batch, idx)
-                self._call("on_predict_end")
+            for idx, batch in enumerate(iter(loader)):
+                if self.num_batches is not None and idx >= self.num_batches:
+                    break
+                call("batch_start", batch, idx)
+                outputs.append(task.prediction(batch, idx))
+                call("batch_end", outputs[-1], batch, idx)
+            self._call("on_predict_end")
         if not outputs:
             raise ValueError(
                 "Trainer.predict: the loader gave no batch; give it data, or a larger limit_predict_batches"
