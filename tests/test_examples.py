@@ -27,11 +27,11 @@ def test_xor_is_learned():
 
 @pytest.mark.parametrize("name", ["classifier_raw", "classifier_module", "classifier_trainer"])
 def test_each_of_the_three_classifiers_learns_the_digits(name):
-    assert example(name)(epochs=3, limit=1500) > 0.85
+    assert example(name)() > 0.89
 
 
 def test_the_binary_classifier_finds_the_zeros():
-    precision, recall = example("binary")(steps=150, limit=1500)
+    precision, recall = example("binary")()
     assert precision > 0.9 and recall > 0.9
 
 
