@@ -216,7 +216,7 @@ class Tensor(Variable):
         return bool(self._array.flags["C_CONTIGUOUS"])
 
     def contiguous(self, memory_format: Any = None) -> Tensor:
-        return self if self.is_contiguous() else self.clone()
+        return self if self.is_contiguous() else apply(OPS["clone"], (self,), {"order": "C"})
 
     def is_floating_point(self) -> bool:
         return self.dtype.category == 2
