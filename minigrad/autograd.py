@@ -518,8 +518,29 @@ def _link_view(out: Any, x: Any, op: Op, attrs: Any, module: backend.ArrayModule
 def apply_(op: Op, inputs: Sequence[Any], attrs: dict[str, Any]) -> Any:
     """The in-place form of an op: computes it, writes the result into its first input, returns that."""
     target = inputs[0]
-    check_writable(target, op.name + "_")
-    return write(target, apply(op, inputs, attrs), op.name + "_")
+    return rewrite(
+        target, lambda x: apply(op, [x if y is target else y for y in inputs], attrs), op.name + "_"
+    )
+
+
+def rewrite(target: Any, compute: Callable[[Any], Any], name: str) -> Any:
+    """Writes ``compute(target)`` into target's memory; what its rules will read of that memory is copied first."""
+    check_writable(target, name)
+    source, first = target, next(_number)
+    if STATE.get().saved_hooks is not None:  # what they pack may be the memory itself
+        source = wrap(run(_copy, backend.module_of(target._array).m, target._array))
+        source._node, source._index, source._requires_grad = target._node, target._index, target.requires_grad
+    result = compute(source)
+    stack = [result._node] if result._requires_grad else []
+    while stack:
+        node = stack.pop()
+        if node is None or node.seq < first:
+            continue
+        for position, (array, version, _) in node.saved.items():
+            if version is target._version:
+                node.saved[position] = (run(_copy, node.module.m, array), None, None)
+        stack += [p[0] for p in node.parents if p is not None and isinstance(p[0], Node)]
+    return write(target, result, name)
 
 
 def check_writable(target: Any, name: str) -> None:

@@ -1,5 +1,6 @@
 """Backward passes: what accumulates where, what is refused, hooks, and the size and lifetime of graphs."""
 
+import contextlib
 import gc
 import sys
 import threading
@@ -268,6 +269,22 @@ def test_backward_over_a_stale_save_names_op_and_tensor():
     with pytest.raises(RuntimeError, match=r"mul: .*modified by an inplace operation: its saved tensor 'x', float64 \(2,\), is "
                                            r"at version 1; expected version 0"):  # fmt: skip
         z.backward()
+
+
+def test_an_inplace_form_keeps_what_its_own_rule_reads_of_the_memory_it_writes():
+    w = leaf(5.0, 7.0)
+    for write, expected in (
+        (lambda y: y.sin_(), np.cos([1.0, 2.0])), (lambda y: y.mul_(w), [5.0, 7.0]), (lambda y: y.pow_(2), [2.0, 4.0]),
+        (lambda y: y.mul_(y), [2.0, 4.0]), (lambda y: y.clamp_(0, 1.5), [1.0, 0.0]), (lambda y: y.add_(y, alpha=2), [3.0, 3.0]),
+    ):  # fmt: skip
+        for hooks in (contextlib.nullcontext(), minigrad.autograd.graph.saved_tensors_hooks(lambda t: t, lambda t: t)):
+            x = leaf(1.0, 2.0)
+            with hooks:
+                y = x * 1
+                write(y)
+            y.sum().backward()
+            np.testing.assert_allclose(x.grad.numpy(), expected)
+    assert same(w.grad, 2.0, 4.0)
 
 
 def test_a_stale_output_is_named_as_such():

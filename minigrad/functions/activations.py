@@ -6,7 +6,7 @@ import builtins
 from typing import Any
 
 from ..op import composite
-from .arguments import dim_of, row
+from .arguments import dim_of, placed, row
 from .arithmetic import abs_of, clamp
 from .reductions import norm, sum
 from .shapes import broadcast_tensors, chunk
@@ -21,35 +21,36 @@ def relu6(input: Any, inplace: bool = False) -> Any:
 @composite(method=False)
 def hardtanh(input: Any, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Any:
     """min(max(x, min_val), max_val)."""
-    return input.clamp_(min_val, max_val) if inplace else clamp(input, min_val, max_val)
+    return placed("hardtanh_", input, inplace, lambda x: clamp(x, min_val, max_val))
 
 
 @composite(method=False)
 def hardsigmoid(input: Any, inplace: bool = False) -> Any:
     """min(max(x + 3, 0), 6) / 6."""
-    out = clamp(input + 3, 0.0, 6.0) / 6
-    return input.copy_(out) if inplace else out
+    return placed("hardsigmoid_", input, inplace, lambda x: clamp(x + 3, 0.0, 6.0) / 6)
 
 
 @composite(method=False)
 def hardswish(input: Any, inplace: bool = False) -> Any:
     """x · hardsigmoid(x)."""
-    out = input * hardsigmoid(input)
-    return input.copy_(out) if inplace else out
+    return placed("hardswish_", input, inplace, lambda x: x * hardsigmoid(x))
 
 
 @composite(method=False)
 def selu(input: Any, inplace: bool = False) -> Any:
     """λ · elu(x, α) with the constants of Klambauer et al. (2017)."""
-    out = 1.0507009873554804934193349852946 * row("elu", input, alpha=1.6732632423543772848170429916717)
-    return input.copy_(out) if inplace else out
+    scale, alpha = 1.0507009873554804934193349852946, 1.6732632423543772848170429916717
+    return placed("selu_", input, inplace, lambda x: scale * row("elu", x, alpha=alpha))
 
 
 @composite(method=False)
 def celu(input: Any, alpha: float = 1.0, inplace: bool = False) -> Any:
     """max(x, 0) + min(α(e^(x/α) - 1), 0) (Barron, 2017)."""
-    out = row("where", input > 0, input, alpha * row("expm1", clamp(input, None, 0.0) / alpha))
-    return input.copy_(out) if inplace else out
+
+    def compute(x: Any) -> Any:
+        return row("where", x > 0, x, alpha * row("expm1", clamp(x, None, 0.0) / alpha))
+
+    return placed("celu_", input, inplace, compute)
 
 
 @composite
@@ -75,8 +76,7 @@ def tanhshrink(input: Any) -> Any:
 @composite(method=False)
 def mish(input: Any, inplace: bool = False) -> Any:
     """x · tanh(softplus(x)) (Misra, 2019)."""
-    out = input * row("tanh", row("softplus", input))
-    return input.copy_(out) if inplace else out
+    return placed("mish_", input, inplace, lambda x: x * row("tanh", row("softplus", x)))
 
 
 @composite(method=False)

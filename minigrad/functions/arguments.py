@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import builtins
 import operator
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from .. import dtypes, errors
+from .. import autograd, dtypes, errors
 from ..autograd import apply
 from ..op import OPS
 from ..tensor import Tensor
@@ -52,6 +53,11 @@ def cast(x: Tensor, dtype: Any) -> Tensor:
 
 def floating(x: Tensor) -> Tensor:
     return x if x.dtype.category == 2 else x.to(dtypes.get_default_dtype())
+
+
+def placed(name: str, input: Any, inplace: bool, compute: Callable[[Any], Any]) -> Any:
+    """compute(input), written into input's memory if ``inplace``."""
+    return autograd.rewrite(input, compute, name) if inplace else compute(input)
 
 
 def pair(name: str) -> Any:

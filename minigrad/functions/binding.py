@@ -159,8 +159,9 @@ def inplace_of(function: Callable[..., Any], name: str) -> Callable[..., Any]:
     """The in-place form of a function: its result is written into the first argument's memory."""
 
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
-        autograd.check_writable(self, name)
-        return autograd.write(self, function(self, *args, **kwargs), name)
+        return autograd.rewrite(
+            self, lambda x: function(x, *[x if y is self else y for y in args], **kwargs), name
+        )
 
     call.__name__ = call.__qualname__ = name
     call.__doc__ = f"In-place form of {function.__name__}."

@@ -35,7 +35,7 @@ def group_norm(input: Any, num_groups: int, weight: Any = None, bias: Any = None
         raise ValueError(
             f"group_norm: Expected more than 1 value per channel when training, got input size {list(input.shape)}"
         )
-    y = row("layer_norm", input.reshape(n, num_groups, each), normalized_shape=(each,), eps=eps)
+    y = row("layer_norm", input.reshape(n, num_groups, each), None, None, normalized_shape=(each,), eps=eps)
     y, across = y.reshape(input.shape), (channels, *(1,) * (input.ndim - 2))
     y = y if weight is None else y * weight.reshape(across)
     return y if bias is None else y + bias.reshape(across)

@@ -9,7 +9,7 @@ from typing import Any
 from .. import autograd, backend, dtypes
 from ..autograd import apply, wrap
 from ..op import OPS, composite
-from .arguments import NONE, row
+from .arguments import NONE, placed, row
 from .arithmetic import abs_of
 from .reductions import mean, norm, sum, var
 from .shapes import broadcast_shapes, expand_as, repeat_interleave
@@ -294,8 +294,8 @@ def dropout(input: Any, p: float = 0.5, training: bool = True, inplace: bool = F
         raise ValueError(f"dropout: dropout probability has to be between 0 and 1, but got {p}")
     if not training or p == 0:
         return input
-    out = row("dropout", input, _keep(input, p), p=p)
-    return autograd.write(input, out, "dropout_") if inplace else out
+    keep = _keep(input, p)
+    return placed("dropout_", input, inplace, lambda x: row("dropout", x, keep, p=p))
 
 
 def _keep(like: Any, p: float, shape: Any = None) -> Any:

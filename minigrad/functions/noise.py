@@ -6,9 +6,8 @@ import math
 import warnings
 from typing import Any
 
-from .. import autograd
 from ..op import composite
-from .arguments import row
+from .arguments import placed, row
 from .creation import empty_like
 from .indexing import scatter
 from .layers import _keep
@@ -28,8 +27,8 @@ def _by_channel(name: str, input: Any, p: float, training: bool, inplace: bool, 
         return input
     lead = 2 if batched else 1
     shape = (*input.shape[:lead], *(1,) * (input.ndim - lead))
-    out = row("dropout", input, _keep(input, p, shape).expand(input.shape), p=p)
-    return autograd.write(input, out, f"{name}_") if inplace else out
+    keep = _keep(input, p, shape).expand(input.shape)
+    return placed(f"{name}_", input, inplace, lambda x: row("dropout", x, keep, p=p))
 
 
 @composite(method=False)
@@ -74,12 +73,10 @@ def _alpha(name: str, input: Any, p: float, training: bool, inplace: bool, shape
     if not training or p == 0:
         return input
     if p == 1:
-        out = input * 0
-    else:
-        a = 1 / math.sqrt((1 - p) * (1 + p * SELU_LIMIT**2))
-        kept = _keep(input, p, shape)
-        out = a * row("where", kept, input, SELU_LIMIT) - a * p * SELU_LIMIT
-    return input.copy_(out) if inplace else out
+        return placed(f"{name}_", input, inplace, lambda x: x * 0)
+    a = 1 / math.sqrt((1 - p) * (1 + p * SELU_LIMIT**2))
+    keep, b = _keep(input, p, shape), -a * p * SELU_LIMIT
+    return placed(f"{name}_", input, inplace, lambda x: a * row("where", keep, x, SELU_LIMIT) + b)
 
 
 @composite(method=False)
@@ -111,8 +108,7 @@ def rrelu(
     slope: Any = (lower + upper) / 2
     if training:
         slope = empty_like(input, requires_grad=False).uniform_(lower, upper)
-    out = row("where", input > 0, input, input * slope)
-    return input.copy_(out) if inplace else out
+    return placed("rrelu_", input, inplace, lambda x: row("where", x > 0, x, x * slope))
 
 
 @composite(method=False)

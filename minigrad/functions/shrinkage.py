@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from ..op import composite
-from .arguments import row
+from .arguments import placed, row
 
 
 @composite(method=False)
 def threshold(input: Any, threshold: float, value: float, inplace: bool = False) -> Any:
     """x where x > threshold, ``value`` elsewhere."""
-    out = row("where", input <= threshold, value, input)
-    return input.copy_(out) if inplace else out
+    return placed("threshold_", input, inplace, lambda x: row("where", x <= threshold, value, x))
 
 
 @composite
