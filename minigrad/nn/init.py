@@ -124,7 +124,7 @@ def trunc_normal_(
     return tensor.copy_((_inverse_erf(u) * scale + mean).clamp_(a, b))
 
 
-def _inverse_erf(y: Tensor) -> Tensor:
+def _inverse_erf(y: Any) -> Any:
     """x with erf x = y: Winitzki's (2008) estimate, then three steps of Halley's method."""
     y = y.clamp(-1 + 1e-15, 1 - 1e-15)
     log = (1 - y * y).log()

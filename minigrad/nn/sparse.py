@@ -33,7 +33,20 @@ def _table(name: str, weight: Tensor | None, rows: int, columns: int, **where: A
     return weight
 
 
-class Embedding(Module):
+class _Table(Module):
+    """A layer over a table of vectors."""
+
+    padding_idx: int | None
+
+    def reset_parameters(self) -> None:
+        """Draws the table anew; the padding's row becomes 0."""
+        init.normal_(self.weight)
+        if self.padding_idx is not None:
+            with no_grad():
+                self.weight[self.padding_idx].fill_(0)
+
+
+class Embedding(_Table):
     """weight[index]: integers of any shape to vectors of ``embedding_dim`` in a new last dimension.
 
     The table ``weight`` (num_embeddings, embedding_dim) begins as N(0, 1), its row ``padding_idx`` as zeros, and
@@ -55,13 +68,6 @@ class Embedding(Module):
         self.weight = Parameter(table, requires_grad=not _freeze)
         if _weight is None:
             self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """Draws the table anew."""
-        init.normal_(self.weight)
-        if self.padding_idx is not None:
-            with no_grad():
-                self.weight[self.padding_idx].fill_(0)
 
     def forward(self, input: Tensor) -> Tensor:
         return F.embedding(
@@ -97,12 +103,12 @@ class Embedding(Module):
                 f"Embeddings parameter is expected to be 2-dimensional, got {embeddings.dim()}"
             )
         return cls(
-            *embeddings.shape, padding_idx=padding_idx, max_norm=max_norm, norm_type=norm_type,
+            embeddings.shape[0], embeddings.shape[1], padding_idx=padding_idx, max_norm=max_norm, norm_type=norm_type,
             scale_grad_by_freq=scale_grad_by_freq, sparse=sparse, _weight=embeddings, _freeze=freeze,
         )  # fmt: skip
 
 
-class EmbeddingBag(Module):
+class EmbeddingBag(_Table):
     """The sum, mean or max of the rows of each bag of indices: (B, N) gives (B, embedding_dim).
 
     Or indices of shape (N,) with ``offsets``, where each bag begins; with ``include_last_offset`` the last of them
@@ -123,8 +129,6 @@ class EmbeddingBag(Module):
         self.weight = Parameter(table)
         if _weight is None:
             self.reset_parameters()
-
-    reset_parameters = Embedding.reset_parameters
 
     def forward(
         self, input: Tensor, offsets: Tensor | None = None, per_sample_weights: Tensor | None = None
@@ -157,7 +161,7 @@ class EmbeddingBag(Module):
                 f"Embeddings parameter is expected to be 2-dimensional, got {embeddings.dim()}"
             )
         made = cls(
-            *embeddings.shape, _weight=embeddings, max_norm=max_norm, norm_type=norm_type,
+            embeddings.shape[0], embeddings.shape[1], _weight=embeddings, max_norm=max_norm, norm_type=norm_type,
             scale_grad_by_freq=scale_grad_by_freq, mode=mode, sparse=sparse, include_last_offset=include_last_offset,
             padding_idx=padding_idx,
         )  # fmt: skip
