@@ -87,7 +87,7 @@ class Summary:
         notes = [
             f"{self.parameters:,} parameters ({_bytes(self.parameter_bytes)}), "
             + ("all trainable" if not frozen else f"{self.trainable:,} trainable, {frozen:,} frozen")
-            + f"; buffers {_bytes(self.buffer_bytes)}",
+            + (f"; buffers {_bytes(self.buffer_bytes)}" if self.buffer_bytes else "; no buffers"),
             f"input {_bytes(self.input_bytes)}, results of the forward pass {_bytes(self.activation_bytes)}",
             f"gradients of the parameters {_bytes(self.gradient_bytes)}",
             f"{self.flops:,} floating-point operations forward",

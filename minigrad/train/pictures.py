@@ -30,7 +30,7 @@ class Series(NamedTuple):
 
 
 def curves(
-    history: Mapping[str, Sequence[Any]],
+    history: Any,
     path: str | os.PathLike[str],
     *,
     title: str = "",
@@ -38,10 +38,12 @@ def curves(
 ) -> Path:
     """Draws every figure of a history by epoch: a panel each, ``loss`` together with ``val_loss``.
 
-    ``history`` maps names to one value an epoch; its ``epoch``, where it has one, says which. None and NaN
-    are gaps. ``names`` label the lines without and with the prefix ``val_``. Returns the file written.
+    ``history`` is a :class:`History`, or maps names to one value an epoch; its ``epoch``, where it has one,
+    says which. None and NaN are gaps. ``names`` label the lines without and with the prefix ``val_``. Returns the file written.
     Raises ValueError when there is nothing to draw.
     """
+    if hasattr(history, "history"):  # which counts epochs from 0
+        history = {**history.history, "epoch": [e + 1 for e in history.epoch]}
     panels = _panels(history, names)
     if not panels:
         raise ValueError(

@@ -1,0 +1,63 @@
+"""``python -m minigrad``: commands for the terminal. What they do is in ``minigrad.jobs``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a command and returns its exit status: 0 done, 1 can't go on, 2 wrong usage, 130 interrupted."""
+    from .jobs import JobError
+    from .jobs.parser import build, parse
+
+    given = list(sys.argv[1:] if argv is None else argv)
+    try:
+        options = parse(given)
+        if options.version:
+            from . import __version__
+
+            print(f"minigrad {__version__}")
+            return 0
+        if options.command is None:
+            build()[0].print_help()
+            return 0
+        return _run(options)
+    except JobError as e:
+        return _failed(str(e))
+    except BrokenPipeError:  # the reader, head or less, has seen enough
+        sys.stderr.close()
+        return 0
+    except OSError as e:
+        return _failed(_told(e))
+    except KeyboardInterrupt:
+        return 130
+
+
+def _run(options: Any) -> int:
+    if options.command == "train":
+        from .jobs.training import train as job
+    elif options.command == "evaluate":
+        from .jobs.evaluation import evaluate as job
+    elif options.command == "predict":
+        from .jobs.prediction import predict as job
+    elif options.command == "summary":
+        from .jobs.information import summarize as job
+    else:
+        from .jobs.information import info as job
+    return job(options)
+
+
+def _failed(sentence: str) -> int:
+    print(f"minigrad: {' '.join(sentence.split())}", file=sys.stderr)
+    return 1
+
+
+def _told(e: OSError) -> str:
+    where = f"{e.filename}: " if e.filename and str(e.filename) not in (e.strerror or "") else ""
+    return where + (e.strerror or str(e))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

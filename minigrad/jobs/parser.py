@@ -1,0 +1,228 @@
+"""The commands, their options and their help. Only argparse is imported here: a wrong option costs no import.
+
+Unknown commands, options and names are refused with the nearest that there is. Exit statuses: 0 done, 1 the job
+can't go on, 2 wrong usage, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from . import nearest
+from .recipe import OPTIMIZERS, PLAIN, SCHEDULES, TASKS, Recipe
+
+SETS = (
+    "fashion-mnist",
+    "mnist",
+    "digits",
+)  # as in minigrad.data.SETS, which a test compares: that would import it
+PICTURES = ("auto", "png", "svg", "none")
+COMMANDS = {
+    "train": "train an image classifier, draw what came out, keep a checkpoint",
+    "evaluate": "measure a trained run on the test images",
+    "predict": "say what images show",
+    "summary": "show a network layer by layer",
+    "info": "show versions, array backends, kernels, threads and where data is found",
+}
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse, with errors that name the nearest thing there is."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        kind = argparse.RawDescriptionHelpFormatter
+        super().__init__(**{"allow_abbrev": False, "formatter_class": kind, **kwargs})
+
+    def error(self, message: str) -> NoReturn:
+        if found := re.search(r"invalid choice: '(.*?)' \(choose from (.*)\)", message):
+            known = re.findall(r"[\w-]+", found[2])
+            start = message[: found.start()]
+            message = f"{start}unknown name {found[1]!r}: expected one of {', '.join(known)}{nearest(found[1], known)}"
+        self.exit(2, f"{self.prog}: {message}\nTry '{self.prog} --help'.\n")
+
+    def options(self) -> list[str]:
+        return [o for a in self._actions for o in a.option_strings]
+
+
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+    """The command and its options. Exits with status 2, saying what is wrong, when they can't be."""
+    parser, commands = build()
+    known = [*COMMANDS, *parser.options()]
+    if argv and argv[0] not in known:
+        if argv[0].startswith("-"):
+            parser.error(f"unknown option {argv[0]!r}{nearest(argv[0], parser.options())}")
+        parser.error(
+            f"unknown command {argv[0]!r}: expected one of {', '.join(COMMANDS)}{nearest(argv[0], COMMANDS)}"
+        )
+    found, unknown = parser.parse_known_args(argv)
+    if unknown:
+        used = commands[found.command]
+        words = next((u for u in unknown if u.startswith("-")), unknown[0]).split("=")[0]
+        kind = "option" if words.startswith("-") else "argument"
+        used.error(f"unknown {kind} {words!r}{nearest(words, used.options())}")
+    return found
+
+
+def build() -> tuple[Parser, dict[str, Parser]]:
+    """The parser of everything, and those of the commands by name."""
+    parser = Parser(
+        prog="python -m minigrad",
+        description="A deep-learning framework on NumPy: train an image classifier and look at what came out.",
+        epilog="Each command has its own --help. The shortest way in: python -m minigrad train",
+    )
+    parser.add_argument("--version", action="store_true", help="print the version and end")
+    sub = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands", parser_class=Parser)
+    made: dict[str, Parser] = {}
+    for name, about in COMMANDS.items():
+        made[name] = sub.add_parser(
+            name, help=about, description=f"{about[0].upper()}{about[1:]}.", epilog=EPILOGS.get(name),
+            usage=f"python -m minigrad {name} {USAGE[name]}",
+        )  # fmt: skip
+    _train(made["train"])
+    _evaluate(made["evaluate"])
+    _predict(made["predict"])
+    _summary(made["summary"])
+    _output(made["info"])
+    made["info"].add_argument("--data", dest="root", metavar="FOLDER", help="also look for sets here")
+    return parser, made
+
+
+USAGE = {
+    "train": "[SET] [option ...]",
+    "evaluate": "RUN [option ...]",
+    "predict": "RUN FILE ... [option ...]",
+    "summary": "[RUN|SET] [option ...]",
+    "info": "[option ...]",
+}
+EPILOGS = {
+    "train": "examples:\n"
+    "  python -m minigrad train                              the default, on the best set there is\n"
+    "  python -m minigrad train fashion-mnist --plain        the bare recipe\n"
+    "  python -m minigrad train digits --hidden 64 32 --optimizer sgd --lr 0.1\n"
+    "  python -m minigrad train --task binary --positive Trouser\n"
+    "  python -m minigrad train --resume runs/fashion-mnist  go on where a run was cut",
+    "evaluate": "example:\n  python -m minigrad evaluate runs/fashion-mnist --json",
+    "predict": "example:\n"
+    "  python -m minigrad predict runs/fashion-mnist shirt.png more.npy --sheet seen.svg",
+    "summary": "examples:\n"
+    "  python -m minigrad summary                            the default network\n"
+    "  python -m minigrad summary digits --hidden 64 32\n"
+    "  python -m minigrad summary runs/fashion-mnist",
+}
+
+
+def _train(p: Parser) -> None:
+    default = Recipe()
+    p.add_argument(
+        "data", nargs="?", metavar="SET",
+        help=f"{', '.join(SETS)}; without it fashion-mnist where it can be had, else digits, which come along",
+    )  # fmt: skip
+    g = p.add_argument_group("data")
+    g.add_argument(
+        "--data", dest="root", metavar="FOLDER", help="look for the set here first (also: MINIGRAD_DATA)"
+    )
+    g.add_argument("--no-download", action="store_true", help="never fetch a set from the network")
+    g.add_argument("--limit", type=int, metavar="N", help="train on the first N images only")
+    g = p.add_argument_group("task")
+    g.add_argument(
+        "--task",
+        choices=TASKS,
+        metavar="TASK",
+        help=f"{' or '.join(TASKS)}: all classes, or one against the rest (default: {default.task})",
+    )
+    g.add_argument(
+        "--positive", metavar="CLASS", help="the one of --task binary, name or number (default: 0)"
+    )
+    g = p.add_argument_group("network")
+    _hidden(g)
+    g = p.add_argument_group("recipe")
+    g.add_argument("--plain", action="store_true", help=(
+        f"the bare recipe: Adam at {PLAIN['lr']:g}, constant, pixels in 0 to 1, no smoothing; other options still "
+        f"change it"))  # fmt: skip
+    g.add_argument(
+        "--epochs", type=int, metavar="N", help=f"passes over the images (default: {default.epochs})"
+    )
+    g.add_argument(
+        "--batch-size", type=int, metavar="N", help=f"images a step (default: {default.batch_size})"
+    )
+    g.add_argument("--optimizer", choices=tuple(OPTIMIZERS), metavar="NAME", help=(
+        f"{', '.join(OPTIMIZERS)} (default: {default.optimizer})"))  # fmt: skip
+    rates = ", ".join(f"{k} {v[1]:g}" for k, v in OPTIMIZERS.items())
+    g.add_argument("--lr", type=float, metavar="X", help=f"learning rate at the start (default: {rates})")
+    g.add_argument("--schedule", choices=SCHEDULES, metavar="NAME", help=(
+        f"{', '.join(SCHEDULES)}: how the learning rate falls, step by step (default: {default.schedule}); to 0 along "
+        f"a cosine or a line, to a tenth after each third, to a hundredth exponentially, up and down once, or not"))  # fmt: skip
+    g.add_argument(
+        "--momentum", type=float, metavar="X", help="of sgd (default: 0.9) and rmsprop (default: 0)"
+    )
+    g.add_argument("--weight-decay", type=float, metavar="X", help=f"default: {default.weight_decay:g}")
+    g.add_argument("--label-smoothing", type=float, metavar="X", help=(
+        f"share of the truth spread over all classes (default: {default.label_smoothing:g})"))  # fmt: skip
+    g.add_argument("--standardize", action=argparse.BooleanOptionalAction, help=(
+        "take off each pixel's mean over the training images and divide by the deviation of all (default: yes)"))  # fmt: skip
+    g.add_argument("--seed", type=int, metavar="N", help=f"of all random numbers (default: {default.seed})")
+    g.add_argument("--threads", type=int, metavar="N", help=(
+        "of matrix products (default: what OMP_NUM_THREADS says; else 1 while steps are small, else all cores)"))  # fmt: skip
+    g = p.add_argument_group("output")
+    g.add_argument("--out", metavar="FOLDER", help="the run's folder (default: runs/SET, or SET-2, SET-3 …)")
+    g.add_argument("--resume", metavar="RUN", help=(
+        "go on with a run that was cut; it ends exactly as if it hadn't been. Its recipe stays as it is"))  # fmt: skip
+    g.add_argument("--pictures", choices=PICTURES, default="auto", metavar="KIND", help=(
+        "auto (the default: PNG where matplotlib is there, else SVG), png, svg or none"))  # fmt: skip
+    _output(p)
+
+
+def _hidden(g: Any) -> None:
+    g.add_argument(
+        "--hidden", type=int, nargs="*", metavar="N",
+        help="sizes of the hidden layers (default: 128); without a number there is none",
+    )  # fmt: skip
+
+
+def _run(p: Parser) -> None:
+    p.add_argument("run", metavar="RUN", help="the folder of a run")
+
+
+def _evaluate(p: Parser) -> None:
+    _run(p)
+    p.add_argument(
+        "--data", dest="root", metavar="FOLDER", help="look for the set here first (also: MINIGRAD_DATA)"
+    )
+    p.add_argument("--no-download", action="store_true", help="never fetch a set from the network")
+    p.add_argument("--pictures", choices=PICTURES, default="none", metavar="KIND", help=(
+        "draw the confusion matrix and the sheet anew: auto, png, svg or none (the default)"))  # fmt: skip
+    _output(p)
+
+
+def _predict(p: Parser) -> None:
+    _run(p)
+    p.add_argument(
+        "files", nargs="+", metavar="FILE",
+        help="IDX (.gz or not) or .npy with one image or many, or any picture where Pillow is installed",
+    )  # fmt: skip
+    p.add_argument("--top", type=int, metavar="K", help="show the K most probable classes (default: 1)")
+    p.add_argument("--invert", action="store_true", help="dark on light, where the set is light on dark")
+    p.add_argument(
+        "--sheet", metavar="PATH", help="draw the images with their predictions to this .png or .svg"
+    )
+    _output(p)
+
+
+def _summary(p: Parser) -> None:
+    p.add_argument(
+        "what", nargs="?", metavar="RUN|SET", help="a run's folder, or a set (default: fashion-mnist)"
+    )
+    _hidden(p)
+    p.add_argument("--task", choices=TASKS, metavar="TASK", help="multiclass (the default) or binary")
+    p.add_argument("--batch-size", type=int, metavar="N", help="images at once (default: 32)")
+    _output(p)
+
+
+def _output(p: Parser) -> None:
+    p.add_argument(
+        "--json", action="store_true", help="print one JSON object on standard output, the rest on error"
+    )
+    p.add_argument("--quiet", action="store_true", help="say nothing but errors and the JSON asked for")

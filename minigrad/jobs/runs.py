@@ -1,0 +1,240 @@
+"""A run's folder: what is in it, how it is read back, and what is drawn and measured from it.
+
+``run.json`` says how the network was made (recipe, classes, pixel scaling) and what came out;
+``checkpoint.safetensors`` holds its weights and all that a resumed run needs; ``history.csv`` and ``history.json``
+the figures by epoch; then the pictures.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .. import __version__
+from . import JobError
+from .images import Part, Scaling, Task
+from .recipe import Recipe, build_model
+
+RUN, CHECKPOINT = "run.json", "checkpoint.safetensors"
+HISTORY_CSV, HISTORY_JSON = "history.csv", "history.json"
+PICTURES = ("curves", "confusion", "predictions")
+_NUMBERS = re.compile(r"\[[-+.\deE,\s]+\]")  # a list of them stands on one line
+FIRST, MISTAKES = 30, 20  # images on the sheet of predictions
+
+
+class Run(NamedTuple):
+    """What ``run.json`` holds, and the folder."""
+
+    folder: Path
+    recipe: Recipe
+    task: Task
+    side: int  # images are side × side
+    scaling: Scaling
+    images: tuple[int, int]  # in the training part, in the test part
+    root: str | None  # the --data it was given
+    results: dict[str, Any] | None  # of the whole run; None while it isn't over
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.folder / CHECKPOINT
+
+    def model(self) -> Any:
+        """The network with its first weights: those that the random generator gives."""
+        return build_model(self.recipe, self.side**2, len(self.task.classes))
+
+    def save(self) -> None:
+        """Writes ``run.json``, whole or not at all."""
+        from ..io import atomic_write
+
+        found = {
+            "minigrad": __version__,
+            "recipe": self.recipe.as_dict(),
+            "classes": list(self.task.classes),
+            "positive": self.task.positive,
+            "side": self.side,
+            "scaling": self.scaling._asdict(),
+            "images": list(self.images),
+            "data": self.root,
+            "results": self.results,
+        }
+        with atomic_write(self.folder / RUN, "w") as f:
+            f.write(_NUMBERS.sub(lambda m: re.sub(r"\s+", " ", m[0]), json.dumps(found, indent=1)) + "\n")
+
+
+def read(folder: str | os.PathLike[str]) -> Run:
+    """The run in a folder. Raises JobError naming the file when there is none, or it is damaged."""
+    path = Path(folder) / RUN
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        classes, scaling, images = found["classes"], found["scaling"], found["images"]
+        recipe = Recipe.from_dict(found["recipe"], str(path))
+        if not all(isinstance(c, str) for c in classes):
+            raise TypeError("class names are strings")
+        return Run(
+            Path(folder), recipe, Task(tuple(classes), found["positive"]), int(found["side"]),
+            Scaling(int(scaling["white"]), tuple(map(float, scaling["mean"])), float(scaling["deviation"])),
+            (int(images[0]), int(images[1])), found["data"], found["results"],
+        )  # fmt: skip
+    except (FileNotFoundError, NotADirectoryError):
+        raise JobError(
+            f"{folder}: no run there: expected a folder with {RUN} that 'minigrad train' made"
+        ) from None
+    except IsADirectoryError:
+        raise JobError(f"{path}: expected a file, got a folder") from None
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError) as e:
+        raise JobError(
+            f"{path}: not the description of a run ({type(e).__name__}: {e}); train again, or restore the file"
+        ) from None
+
+
+def trained(run: Run) -> Any:
+    """The network with the weights of the run's checkpoint, in eval mode."""
+    from ..train.checkpoints import load_weights
+
+    model = run.model()
+    if not run.checkpoint.exists():
+        raise JobError(
+            f"{run.checkpoint}: no such file; the run has no checkpoint yet: train it, or --resume it"
+        )
+    try:
+        load_weights(model, run.checkpoint)
+    except (RuntimeError, ValueError, KeyError, TypeError) as e:
+        raise JobError(f"{run.checkpoint}: can't be loaded: {str(e).splitlines()[0]}") from e
+    return model.eval()
+
+
+class Measured(NamedTuple):
+    """What a network says of images whose truth is known."""
+
+    truth: np.ndarray  # (N,) class numbers of the task
+    predicted: np.ndarray
+    probability: np.ndarray  # of the prediction
+    loss: float  # mean cross-entropy, without smoothing
+    positive: np.ndarray | None  # probability of the positive class, for the binary task
+
+    @property
+    def right(self) -> int:
+        return int((self.truth == self.predicted).sum())
+
+    @property
+    def accuracy(self) -> float:
+        return self.right / len(self.truth)
+
+
+def probabilities(model: Any, task: Task, inputs: np.ndarray, at_once: int = 2000) -> np.ndarray:
+    """(N, C) probabilities of the task's classes for float32 inputs (N, H·W)."""
+    import minigrad
+
+    found = []
+    with minigrad.no_grad():
+        for k in range(0, len(inputs), at_once):
+            logits = model(minigrad.from_numpy(inputs[k : k + at_once]))
+            if task.positive is None:
+                found.append(minigrad.softmax(logits, dim=1).numpy())
+            else:
+                one = minigrad.sigmoid(logits).numpy()
+                found.append(np.concatenate([1 - one, one], axis=1))
+    return np.concatenate(found) if found else np.zeros((0, len(task.classes)), np.float32)
+
+
+def measure(model: Any, run: Run, part: Part) -> Measured:
+    """Predictions and loss of the network on a part of the set."""
+    shares = probabilities(model, run.task, run.scaling(part.pixels))
+    truth, rows = run.task.labels(part.labels), np.arange(len(part.labels))
+    predicted = shares.argmax(axis=1)
+    with np.errstate(divide="ignore"):
+        loss = float(-np.log(shares[rows, truth].astype(np.float64)).mean())
+    positive = None if run.task.positive is None else shares[:, 1]
+    return Measured(truth, predicted, shares[rows, predicted], loss, positive)
+
+
+def scores(run: Run, m: Measured) -> dict[str, Any]:
+    """Accuracy, loss, and by class how many there are, precision, recall and F1."""
+    from ..train.metrics import AUROC, ConfusionMatrix, F1Score, Precision, Recall
+
+    n = len(run.task.classes)
+    found: dict[str, Any] = {"images": len(m.truth), "right": m.right, "accuracy": m.accuracy, "loss": m.loss}
+    by_class = {}
+    for name, kind in (("precision", Precision), ("recall", Recall), ("f1", F1Score)):
+        metric = kind(task="multiclass", num_classes=n, average="none")
+        metric.update(m.predicted, m.truth)
+        by_class[name] = metric.compute().tolist()
+    matrix = ConfusionMatrix(task="multiclass", num_classes=n)
+    matrix.update(m.predicted, m.truth)
+    found["confusion"] = matrix.compute().tolist()
+    if m.positive is not None:
+        area = AUROC(task="binary")
+        area.update(m.positive, m.truth)
+        found["roc_auc"] = _finite(area.compute().item())
+    counts = np.bincount(m.truth, minlength=n)
+    found["classes"] = [
+        {"name": c, "images": int(counts[k]), **{name: _finite(v[k]) for name, v in by_class.items()}}
+        for k, c in enumerate(run.task.classes)
+    ]
+    return found
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def table(found: dict[str, Any]) -> str:
+    """The scores by class, as text."""
+    width = max(len(c["name"]) for c in found["classes"])
+    lines = [f"{'class':{width}}  {'images':>6}  precision  recall      f1"]
+    for c in found["classes"]:
+        cells = ["-" if c[k] is None else f"{c[k]:.4f}" for k in ("precision", "recall", "f1")]
+        lines.append(f"{c['name']:{width}}  {c['images']:>6,}  {cells[0]:>9}  {cells[1]:>6}  {cells[2]:>6}")
+    return "\n".join(lines)
+
+
+def headline(run: Run, found: dict[str, Any]) -> str:
+    return f"{run.recipe.data}: {found['right']:,} of {found['images']:,} test images right ({found['accuracy']:.2%})"
+
+
+def draw_predictions(
+    run: Run, part: Part, m: Measured, found: dict[str, Any], folder: Path, kind: str
+) -> list[Path]:
+    """The confusion matrix and the sheet of predictions."""
+    from ..train import pictures
+
+    suffix = "" if kind == "auto" else f".{kind}"
+    title, classes = headline(run, found), run.task.classes
+    matrix = pictures.confusion(found["confusion"], classes, folder / f"confusion{suffix}", title=title)
+    wrong = np.flatnonzero(m.truth != m.predicted)
+    wrong = wrong[np.argsort(-m.probability[wrong], kind="stable")][:MISTAKES]
+    first = range(min(FIRST, len(m.truth)))
+    shown = [*first, *wrong]
+    sections = [(f"The first {len(first)} test images", range(len(first)))]
+    if len(wrong):
+        which = f"{len(wrong)} mistakes" if len(wrong) > 1 else "mistake"
+        sections.append((f"The {which} made with the most confidence", range(len(first), len(shown))))
+    sheet = pictures.predictions(
+        # the set's white is full white, whatever number it has
+        part.pixels[shown].astype(np.float32) / run.scaling.white, m.truth[shown], m.predicted[shown],
+        m.probability[shown], classes, folder / f"predictions{suffix}", title=title, sections=sections,
+    )  # fmt: skip
+    return [matrix, sheet]
+
+
+def sayer(options: Any) -> Callable[[str], None]:
+    """Prints for people: to standard output, to standard error where that is for JSON, or nowhere."""
+    import sys
+
+    if options.quiet:
+        return lambda words: None
+    stream = sys.stderr if options.json else sys.stdout
+    return lambda words: print(words, file=stream, flush=True)
+
+
+def answer(options: Any, found: dict[str, Any]) -> None:
+    """The JSON object, where it was asked for."""
+    if options.json:
+        print(json.dumps(found, indent=1))
