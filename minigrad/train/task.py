@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -107,8 +108,10 @@ class Task:
         weight = _terms(self.loss, target)
         if self._summed:
             weight = batch_size(batch)
-        for metric in measured.metrics.values():
-            metric.update(output, target)
+        # a metric refuses NaN, but which op made it is the Trainer's to say, when it looks at the loss
+        if kind != "training" or loss is None or loss.numel() != 1 or math.isfinite(loss.item()):
+            for metric in measured.metrics.values():
+                metric.update(output, target)
         return Step(loss, weight, self._summed)
 
     def _unknown(self, batch: Any, step: str) -> TypeError:
@@ -145,7 +148,7 @@ def _terms(loss: Any, target: Any) -> float:
         labels = np.asarray(target.tolist()).reshape(-1)
         labels = labels if ignored is None else labels[labels != ignored]
         return float(np.asarray(weight.tolist())[labels].sum())
-    return array.size if ignored is None else int((array != ignored).sum())
+    return array.size if ignored is None else array.size - np.count_nonzero(array == ignored)
 
 
 def batch_size(batch: Any) -> int:
