@@ -433,6 +433,16 @@ def test_the_folder_is_given_or_the_trainers(tmp_path, monkeypatch):
     assert files(tmp_path) == before
 
 
+def test_evaluate_and_predict_change_nothing_of_it(tmp_path):
+    checkpoint = ModelCheckpoint(tmp_path / "folder", "c")
+    trainer = quiet(max_epochs=1, callbacks=checkpoint)
+    trainer.predict(linear(), loader())
+    assert not (tmp_path / "folder").exists()
+    fit(linear(), trainer)
+    trainer.evaluate(linear(), loader(), loss=nn.CrossEntropyLoss())
+    assert checkpoint.best_model_path == str(tmp_path / "folder" / "c.safetensors")
+
+
 def test_each_path_is_told_when_asked(tmp_path, capsys):
     fit(linear(), quiet(max_epochs=1, callbacks=ModelCheckpoint(tmp_path, "c", verbose=True)))
     assert capsys.readouterr().out == f"ModelCheckpoint: epoch 1, step 6: {tmp_path}/c.safetensors\n"

@@ -552,6 +552,49 @@ def test_a_lightning_module_runs_its_own_steps_and_logs():
         model.log("x", 1.0)
 
 
+def test_what_is_logged_for_the_progress_bar_is_shown():
+    out = io.StringIO()
+    Trainer(max_epochs=2, callbacks=ProgressBar(every=0, stream=out)).fit(Own(), loader())
+    assert "  size 4.0000  " in out.getvalue().splitlines()[0]
+
+
+def test_a_logged_value_weighs_as_much_as_its_batch_unless_told():
+    class Sized(Own):
+        def training_step(self, batch, batch_idx):
+            self.log("by_batch", float(batch_idx))
+            self.log("by_two", float(batch_idx), batch_size=2 if batch_idx else 4)
+            return CE(self(batch[0]), batch[1])
+
+        def configure_optimizers(self):
+            return sgd(self)
+
+    history = quiet(max_epochs=1, limit_train_batches=2).fit(Sized(), loader(6, 4))
+    assert history.history["by_batch"] == pytest.approx([1 / 3])
+    assert history.history["by_two"] == pytest.approx([1 / 3])
+    nested = [{"a": [minigrad.zeros(3, 2)]}, minigrad.zeros(4)]
+    history = quiet(max_epochs=1).fit(Nested(), [nested, [{"a": ["text", 1]}, minigrad.zeros(5)]])
+    assert history.history["x"] == pytest.approx([(0 * 3 + 1 * 1) / 4])
+
+
+class Nested(Own):
+    def training_step(self, batch, batch_idx):
+        self.log("x", float(batch_idx))
+        return (self.layer.weight * 1.0).sum()
+
+    def configure_optimizers(self):
+        return sgd(self)
+
+
+def test_targets_of_any_structure_go_to_the_loss():
+    def loss(output, target):
+        return CE(output, target["y"])
+
+    pairs = [(x, {"y": y}) for x, y in loader()]
+    model = linear()
+    fit(model, quiet(max_epochs=3), train=pairs, loss=loss)
+    assert same(weights(model), by_hand(linear(), 3))
+
+
 def test_any_module_with_a_training_step_runs_it():
     class Plain(nn.Linear):
         def training_step(self, batch, batch_idx):
@@ -640,7 +683,7 @@ def test_a_nan_loss_stops_the_run_and_names_the_op_the_module_and_the_line():
     model = nn.Sequential(nn.Linear(4, 8), Log(), nn.Dropout(0.1), nn.Linear(8, 3))
     before = weights(model)
     with pytest.raises(NonFiniteError) as caught:
-        fit(model, quiet(max_epochs=3))
+        fit(model, quiet(max_epochs=3), metrics=Accuracy())
     text = str(caught.value)
     assert caught.value.op == "log"
     assert "loss is nan at epoch 1, batch 1, after 0 optimizer steps: op log made" in text
@@ -709,6 +752,15 @@ def test_check_finite_false_trains_on():
     model = nn.Sequential(nn.Linear(4, 8), Log(), nn.Linear(8, 3))
     history = fit(model, quiet(max_epochs=2, check_finite=False))
     assert math.isnan(history.history["loss"][-1])
+    batches, bad = list(loader()), list(loader())[:1]
+    bad[0][0][0, 0] = math.nan
+    model = linear()
+    history = fit(
+        model, quiet(max_epochs=1, check_finite=False), train=batches[1:] + bad, metrics=Accuracy(),
+        optimizer=lambda p: optim.SGD(p, lr=0.0),
+    )  # fmt: skip
+    x, y = (minigrad.cat(parts) for parts in zip(*batches[1:], strict=True))
+    assert history.history["accuracy"] == [np.mean(linear()(x).argmax(1).numpy() == y.numpy())]
 
 
 def test_nan_in_the_data_and_in_the_weights_is_said_to_be_there():
@@ -767,6 +819,27 @@ def test_detect_anomaly_gives_the_trace_of_the_forward_call():
     model = nn.Sequential(nn.Linear(4, 8), Root(), nn.Linear(8, 3))
     with pytest.raises(RuntimeError, match=r"(?s)returned nan values.*test_train.py"):
         fit(model, quiet(max_epochs=1, detect_anomaly=True))
+
+
+def test_find_nonfinite_is_there_for_loops_of_ones_own_and_names_what_kernels_stand_for():
+    from minigrad import backend
+    from minigrad.train import find_nonfinite
+
+    model, x = linear(), data()[0]
+    batch = {"x": x, "y": [minigrad.tensor([1.0, math.nan])]}
+    op, said = find_nonfinite(lambda: 1 / 0, model, batch)
+    assert op is None and said == "the batch['y'][0], float32 (2,), already holds 1 NaN: clean the data"
+    op, said = find_nonfinite(lambda: (model(x) * math.inf) * 0, model)
+    assert op == "mul" and "from float32 (22, 3) with 66 inf" in said
+    op, said = find_nonfinite(lambda: minigrad.zeros(2) * math.inf, model)
+    assert op == "mul" and "NaN in its result, float32 (2,), from inf, called at test_train.py" in said
+    backend.register_kernel("broken", "silu", lambda m, x: x * m.nan, lambda m, g, x: g, dtypes=("float32",))
+    try:
+        with minigrad.kernels("broken"):
+            op, said = find_nonfinite(lambda: minigrad.silu(x), model)
+    finally:
+        backend.unregister_kernels("broken")
+    assert op == "silu" and said.startswith("op silu made 88 NaN in its result")
 
 
 # ---- Ctrl-C ----------------------------------------------------------------------------------------------

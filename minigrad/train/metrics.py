@@ -375,6 +375,7 @@ class _Classified(Metric):
             self.task = self._infer(p, t)
             if not self.counts.size:
                 self.reset()
+        hard = p.dtype.kind != "f"
         p, t, classes = self._binary_labels(p, t) if self._binary else self._multiclass_labels(p, t)
         if self.ignore_index is not None:
             keep = t != self.ignore_index
@@ -386,11 +387,13 @@ class _Classified(Metric):
             _check_labels(self, t, 2**31)
             _check_labels(self, p, 2**31, "preds")
             classes = max(have, int(max(p.max(), t.max())) + 1)
-        else:
+        elif hard:
+            _check_labels(self, p, classes, "preds")
+        try:
+            pairs = np.bincount(t * classes + p, minlength=classes * classes).reshape(classes, classes)
+        except ValueError:  # a label outside made a number outside
             _check_labels(self, t, classes)
-            if p.dtype.kind in "iu":
-                _check_labels(self, p, classes, "preds")
-        pairs = np.bincount(t * classes + p, minlength=classes * classes).reshape(classes, classes)
+            raise
         if classes > have:
             grown = np.zeros((classes, classes), dtype=np.int64)
             grown[:have, :have] = self.counts
@@ -456,11 +459,9 @@ class _Classified(Metric):
             if p.shape[1] < len(self.counts):
                 raise self._refuse(f"expected {len(self.counts)} classes as before, got preds {p.shape}")
             classes = p.shape[1]
-            best = p.argmax(1)
-            # argmax stops at NaN, so what it picked tells whether there is one
-            if np.isnan(p.max(1)).any():
+            if p.size and (most := p.max()) != most:  # the maximum of anything with NaN is NaN
                 raise self._refuse("preds hold NaN; look at the loss, the model's outputs have gone wrong")
-            p = best
+            p = p.argmax(1)
         elif p.shape != t.shape:
             raise self._shapes(p, t, "labels of the same shape, or float preds (N, classes, …)")
         return p.reshape(-1).astype(np.int64, copy=False), t.reshape(-1).astype(np.int64, copy=False), classes

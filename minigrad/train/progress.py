@@ -32,12 +32,7 @@ class ProgressBar(Callback):
         return self.stream if self.stream is not None else sys.stdout
 
     def _print(self, text: str) -> None:
-        out = self._out()
-        if self._shown is not None:
-            self._shown.clear()
-        print(text, file=out, flush=True)
-        if self._shown is not None:
-            self._shown.refresh()
+        print(text, file=self._out(), flush=True)
 
     def setup(self, trainer: Any, model: Any, stage: str) -> None:
         self._tqdm, self._names = None, []

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -23,12 +22,16 @@ __all__ = ["LightningModule", "Measured", "Step", "Task", "batch_size", "named_m
 
 
 class Step(NamedTuple):
-    """The outcome of a step. A mean loss is worth ``weight`` terms; a summed one says so."""
+    """The outcome of a step. A mean loss is worth ``weight`` terms; a summed one says so.
+
+    ``outputs`` is what a model's own step returned; else ``pair`` has the output and the target, for metrics.
+    """
 
     loss: Any
     weight: float
     summed: bool = False
     outputs: Any = None
+    pair: tuple[Any, Any] | None = None
 
 
 class Task:
@@ -50,10 +53,10 @@ class Task:
             )
         self._summed = getattr(loss, "reduction", "mean") == "sum"
 
-    def training(self, batch: Any, batch_idx: int, measured: Measured) -> Step:
+    def training(self, batch: Any, batch_idx: int) -> Step:
         """A step whose loss will be differentiated."""
         if not self.own:
-            step = self._plain(batch, measured, "training")
+            step = self._plain(batch, "training")
         else:
             step = self._own_step(self.model.training_step, batch, batch_idx)
             if step.loss is None:
@@ -74,12 +77,10 @@ class Task:
             )
         return step
 
-    def validation(
-        self, batch: Any, batch_idx: int, measured: Measured, name: str = "validation_step"
-    ) -> Step:
+    def validation(self, batch: Any, batch_idx: int, name: str = "validation_step") -> Step:
         """A step that is only measured; of a model with steps of its own, the step ``name``."""
         if not self.own:
-            return self._plain(batch, measured, "validation")
+            return self._plain(batch, "validation")
         step = getattr(self.model, name, None) or getattr(self.model, "validation_step", None)
         if step is None:
             raise TypeError(
@@ -99,7 +100,7 @@ class Task:
             return self.model(batch)
         raise self._unknown(batch, "predict_step")
 
-    def _plain(self, batch: Any, measured: Measured, kind: str) -> Step:
+    def _plain(self, batch: Any, kind: str) -> Step:
         if not isinstance(batch, (list, tuple)) or len(batch) < 2:
             raise self._unknown(batch, f"{kind}_step")
         *inputs, target = batch
@@ -108,11 +109,7 @@ class Task:
         weight = _terms(self.loss, target)
         if self._summed:
             weight = batch_size(batch)
-        # a metric refuses NaN, but which op made it is the Trainer's to say, when it looks at the loss
-        if kind != "training" or loss is None or loss.numel() != 1 or math.isfinite(loss.item()):
-            for metric in measured.metrics.values():
-                metric.update(output, target)
-        return Step(loss, weight, self._summed)
+        return Step(loss, weight, self._summed, pair=(output, target))
 
     def _unknown(self, batch: Any, step: str) -> TypeError:
         got = type(batch).__name__
@@ -180,6 +177,15 @@ class Measured:
         for metric in (*self.metrics.values(), *self.objects.values()):
             metric.reset()
         self.logged, self.objects, self.at_step, self.shown = {}, {}, {}, []
+
+    def add(self, step: Step) -> None:
+        """Takes the outcome of a step."""
+        if step.loss is not None:
+            value = float(step.loss.item())
+            self.loss.update(value / step.weight if step.summed else value, float(step.weight))
+        if step.pair is not None:
+            for metric in self.metrics.values():
+                metric.update(*step.pair)
 
     def log(
         self, name: str, value: Any, weight: float, on_step: bool, on_epoch: bool, shown: bool = False

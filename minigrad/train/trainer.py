@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import backend
+from ..autograd import detect_anomaly
 from ..autograd import run as run_raw
 from ..generator import current_generator
 from ..tensor import Tensor
@@ -31,7 +32,8 @@ from .history import History
 from .metrics import Metric
 from .nonfinite import NonFiniteError, find_nonfinite
 from .progress import ProgressBar
-from .task import LightningModule, Measured, Step, Task, batch_size, named_metrics
+from .task import LightningModule, Measured, Step, Task, named_metrics
+from .task import batch_size as size_of
 
 __all__ = ["Trainer"]
 
@@ -340,7 +342,7 @@ class Trainer:
                 f"log: {name!r} was logged outside a step; use log within the steps of a model"
             )
         training = self._measuring is self.accumulated and not self._validating
-        weight = self._batch_size if batch_size is None else batch_size
+        weight = size_of(self._latest) if batch_size is None else batch_size
         self._measuring.log(name, value, weight, training if on_step is None else on_step, on_epoch, prog_bar)
 
     # ---- fit ---------------------------------------------------------------------------------------------
@@ -423,7 +425,7 @@ class Trainer:
         for metric in (*self._measured.values(), *validated.values()):
             metric.reset()
         self._validated = Measured(validated)
-        self._measuring, self._batch_size = None, 1
+        self._measuring, self._latest = None, None
         self.num_training_batches = _limited(train_loader, self.limit_train_batches, "limit_train_batches")
         if self.num_training_batches == 0:
             raise ValueError(
@@ -582,15 +584,21 @@ class Trainer:
             self.optimizer.zero_grad()
         generator = current_generator()
         drawn = (generator.initial_seed(), generator.get_offset())
-        self._batch_size = batch_size(batch)
-        with self._anomaly():
-            step = self.task.training(batch, idx, self.accumulated)
+        self._latest = batch
+        if self.detect_anomaly:
+            with detect_anomaly():
+                step = self.task.training(batch, idx)
+        else:
+            step = self.task.training(batch, idx)
         value = step.loss.item()
-        if self.check_finite and not math.isfinite(value):
+        finite = math.isfinite(value)
+        if not finite and self.check_finite:
             self._not_finite(f"loss is {value}", [(batch, idx, drawn)], backward=False)
         self._group.append((batch, idx, drawn))
         self._backward(step)
-        self._account(step, value)
+        self.accumulated.add(step if finite else step._replace(pair=None))  # metrics refuse NaN
+        self._group_loss[0] += value if step.summed else value * step.weight
+        self._group_loss[1] += step.weight
         loop.batch, loop.batches = idx + 1, loop.batches + 1
         if len(self._group) == self.accumulate_grad_batches or loop.batch == self.num_training_batches:
             self._optimizer_step()
@@ -606,24 +614,14 @@ class Trainer:
             share = step.weight / self._first_weight
         self._shares += share
         self._summed = step.summed
-        with self._anomaly():
-            step.loss.backward() if share == 1.0 else (step.loss * share).backward()
-
-    def _anomaly(self) -> Any:
-        from ..autograd import detect_anomaly
-
-        return detect_anomaly() if self.detect_anomaly else contextlib.nullcontext()
-
-    def _account(self, step: Step, value: float) -> None:
-        if step.summed:
-            value = value / step.weight
-        self.accumulated.loss.update(value, float(step.weight))
-        self._group_loss[0] += value * step.weight
-        self._group_loss[1] += step.weight
+        loss = step.loss if share == 1.0 else step.loss * share
+        if self.detect_anomaly:
+            with detect_anomaly():
+                loss.backward()
+        else:
+            loss.backward()
 
     def _optimizer_step(self) -> None:
-        from ..optim import clip_grad_norm_, clip_grad_value_
-
         loop = self.loop
         if self._shares != 1.0 and not self._summed:
             for p in self._parameters:
@@ -633,6 +631,8 @@ class Trainer:
         if self.check_finite and not self._gradients_finite():
             self._not_finite("the gradient is not finite", self._group, backward=True)
         if self.gradient_clip_val is not None:
+            from ..optim import clip_grad_norm_, clip_grad_value_
+
             clip = clip_grad_norm_ if self.gradient_clip_algorithm == "norm" else clip_grad_value_
             clip(self._parameters, self.gradient_clip_val)
         self.optimizer.step()
@@ -663,11 +663,10 @@ class Trainer:
         op, said = None, ""
         for batch, idx, (seed, offset) in group:
             generator.manual_seed(seed).set_offset(offset)
-            unseen = Measured({n: m.clone() for n, m in self._measured.items()}, None)
-            self._measuring = unseen
+            self._measuring = Measured({})  # what the model logs now is not to be seen
 
-            def again(batch: Any = batch, idx: int = idx, unseen: Measured = unseen) -> None:
-                loss = self.task.training(batch, idx, unseen).loss
+            def again(batch: Any = batch, idx: int = idx) -> None:
+                loss = self.task.training(batch, idx).loss
                 if backward:
                     self.optimizer.zero_grad()
                     loss.backward()
@@ -750,11 +749,9 @@ class Trainer:
                 if batch is _END:
                     break
                 call("batch_start", batch, idx)
-                self._batch_size = batch_size(batch)
-                step = self.task.validation(batch, idx, measured, f"{stage}_step")
-                if step.loss is not None:
-                    value = step.loss.item() / (step.weight if step.summed else 1.0)
-                    measured.loss.update(float(value), float(step.weight))
+                self._latest = batch
+                step = self.task.validation(batch, idx, f"{stage}_step")
+                measured.add(step)
                 call("batch_end", step.outputs, batch, idx)
                 idx += 1
                 if self._interrupted:
