@@ -338,35 +338,27 @@ def apply(op: Op, inputs: Sequence[Any], attrs: dict[str, Any]) -> Any:
     arrays: list[Any] = []
     module: Any = None
     kind: Any = None
-    track = mixed = False
+    track = mixed = numbers = False
     for x in inputs:
         if isinstance(x, Variable):
             if x._base is not None and x._seen != x._version[0]:
                 x._refresh()
             array = x._array
-            if x._requires_grad:
-                track = True
+            track = track or x._requires_grad
             if kind is None:
                 kind, module = array.dtype, backend.BY_TYPE.get(type(array)) or backend.module_of(array)
             else:
-                if array.dtype != kind:
-                    mixed = True
+                mixed = mixed or array.dtype != kind
                 if type(array) is not module.array_type and backend.module_of(array) is not module:
-                    raise RuntimeError(
-                        f"{op.name}: Expected all tensors to be on the same device, got "
-                        f"{module.name} and {backend.module_of(array).name}: move one with .to()"
-                    )
+                    raise errors.other_device(op.name, module.name, backend.module_of(array).name)
             arrays.append(array)
         else:
+            numbers = numbers or x is not None
             arrays.append(x)
     if module is None:
-        raise TypeError(
-            f"{op.name}(): argument 'input' must be Tensor, not "
-            f"{type(inputs[0]).__name__ if inputs else 'nothing'}: {op.usage()}"
-        )
-    promote = op.promote
-    if promote != "any" and (mixed or kind.kind != "f" or len(arrays) > 1):
-        arrays = _promoted(op, promote, inputs, arrays, kind, mixed)
+        raise errors.no_tensor(op.name, inputs, op.usage())
+    if op.promote != "any" and (mixed or numbers or kind.kind != "f"):
+        arrays = _promoted(op, op.promote, inputs, arrays, kind, mixed)
     kernel = backend.select(op, module, arrays[0].dtype) if op.kernels else None
     forward = op.forward if kernel is None else kernel.forward
     if kernel is None and (op.wide or mixed or kind.itemsize == 2):
@@ -379,16 +371,9 @@ def apply(op: Op, inputs: Sequence[Any], attrs: dict[str, Any]) -> Any:
     try:
         with np.errstate(all="ignore"):
             result = forward(m, *arrays, **attrs)
-    except np.exceptions.AxisError as e:
-        raise errors.dim_out_of_range(op.name, e.axis, e.ndim) from None  # type: ignore[arg-type]
-    except ValueError as e:
-        if str(e).startswith(op.name):  # the row's own words
-            raise
-        raise errors.failed(op.name, [x for x in inputs if x is not None], e) from e
-    except TypeError as e:  # NumPy's way to say that the dtype has no such operation
-        if "ufunc" not in str(e) and "numpy boolean" not in str(e):
-            raise
-        raise errors.failed(op.name, [x for x in inputs if x is not None], e) from e
+    except (ValueError, TypeError) as e:  # NumPy's AxisError is a ValueError
+        refused = errors.refused(op.name, inputs, e)
+        raise refused from (None if refused is e else e)
     if op.mutates:
         if state.recorder is not None:
             state.recorder(forward, m, arrays, attrs, ())
@@ -397,48 +382,58 @@ def apply(op: Op, inputs: Sequence[Any], attrs: dict[str, Any]) -> Any:
             if isinstance(x, Variable):
                 x._version[0] += 1
         return None
-    first, *others = result if type(result) is tuple else (result,)
-    if type(first) is not module.array_type:
-        first = m.asarray(first)
-    out = _new(TENSOR[0])
-    out._array, out._version = first, [0]
+    outs = []
+    for array in result if type(result) is tuple else (result,):
+        t = _new(TENSOR[0])
+        t._array, t._version = array if type(array) is module.array_type else m.asarray(array), [0]
+        outs.append(t)
+    out = outs[0]
     if state.inference:
         out._inference = True
-    track = (
-        track and state.grad and not state.inference and op.gradient is not None and first.dtype.kind in "fV"
-    )
     if op.view:
         _link_view(out, inputs[0], op, attrs, module, state)
-    outs = [out]
-    for other in others:
-        outs.append(wrap(other if type(other) is module.array_type else m.asarray(other)))
     if state.recorder is not None:
         state.recorder(forward, m, arrays, attrs, tuple([t._array for t in outs]))
-    if track:
-        node = Node(op, tuple(
-            edge(x) if isinstance(x, Variable) else None for x in inputs
-        ), module)  # fmt: skip
-        node.attrs = attrs
-        node.kernel = kernel
-        node.shapes = tuple([
-            (x._array.shape, x._array.dtype) if isinstance(x, Variable) else None for x in inputs
-        ])  # fmt: skip
-        parents = node.parents
-        for rule in op.rules:
-            if rule.target is None or parents[rule.target] is not None:
-                for what, where in rule.reads:
-                    if what == "input":
-                        if where not in node.saved:
-                            node.save(where, inputs[where], arrays[where], state.saved_hooks)
-                    elif what == "output":
-                        node.save(~where, outs[where], outs[where]._array, state.saved_hooks)
-                    elif what == "inputs":
-                        for i, x in enumerate(inputs):
-                            node.save(i, x, arrays[i], state.saved_hooks)
-        if state.anomaly:
-            node.trace = "".join(traceback.format_stack()[:-1])
-        out._node, out._requires_grad = node, True
+    if (
+        track
+        and state.grad
+        and op.gradient is not None
+        and not state.inference
+        and out._array.dtype.kind in "fV"
+    ):
+        out._node, out._requires_grad = _record(op, inputs, arrays, outs, attrs, module, kernel, state), True
     return out if len(outs) == 1 else tuple(outs)
+
+
+def _record(
+    op: Op, inputs: Sequence[Any], arrays: list[Any], outs: list[Any], attrs: dict[str, Any], module: Any,
+    kernel: Any, state: State,
+) -> Node:  # fmt: skip
+    """The node of one application: edges to its inputs, and the arrays that the rules which may run will read."""
+    parents = tuple([edge(x) if isinstance(x, Variable) else None for x in inputs])
+    node = Node(op, parents, module)
+    node.attrs, node.kernel = attrs, kernel
+    node.shapes = tuple(
+        [(x._array.shape, x._array.dtype) if isinstance(x, Variable) else None for x in inputs]
+    )
+    saved, hooks = node.saved, state.saved_hooks
+    for rule in op.rules:
+        if rule.target is None or parents[rule.target] is not None:
+            for position in range(len(inputs)) if rule.saves is None else rule.saves:
+                if position in saved:
+                    continue
+                t, array = (
+                    (inputs[position], arrays[position])
+                    if position >= 0
+                    else (outs[~position], outs[~position]._array)
+                )
+                if hooks is None and isinstance(t, Variable) and not t._inference:
+                    saved[position] = (array, t._version, t._version[0])
+                else:
+                    node.save(position, t, array, hooks)
+    if state.anomaly:
+        node.trace = "".join(traceback.format_stack()[:-2])
+    return node
 
 
 def _half(op: Op, arrays: Sequence[Any]) -> Any:
@@ -504,7 +499,7 @@ def _promoted(
 
 
 def _link_view(out: Any, x: Any, op: Op, attrs: Any, module: backend.ArrayModule, state: State) -> None:
-    if out._array is x._array or module.shares_memory(out._array, x._array):
+    if out._array is x._array or not out._array.size or module.shares_memory(out._array, x._array):
         base = x._base if x._base is not None else x
         out._base, out._version, out._seen = base, x._version, x._version[0]
         out._inference = x._inference

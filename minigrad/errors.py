@@ -68,3 +68,38 @@ def no_complex(name: str) -> TypeError:
         f"{name}: complex numbers are not supported yet; keep the real and the imaginary part as two "
         f"real tensors"
     )
+
+
+def refused(name: str, inputs: Sequence[Any], cause: Exception) -> Exception:
+    """What a forward's failure becomes: PyTorch's type and text, or the cause itself where it is the row's own."""
+    if hasattr(cause, "axis") and cause.axis is not None:  # NumPy's AxisError
+        return dim_out_of_range(name, cause.axis, cause.ndim)  # type: ignore[attr-defined]
+    if str(cause).startswith(name) and isinstance(cause, ValueError):
+        return cause
+    # NumPy's way to say that the dtype has no such operation
+    if isinstance(cause, TypeError) and "ufunc" not in str(cause) and "numpy boolean" not in str(cause):
+        return cause
+    return failed(name, [x for x in inputs if x is not None], cause)
+
+
+def other_device(name: str, expected: str, got: str) -> RuntimeError:
+    """Operands on two devices."""
+    return RuntimeError(
+        f"{name}: Expected all tensors to be on the same device, got {expected} and {got}: move one with .to()"
+    )
+
+
+def no_tensor(name: str, inputs: Sequence[Any], usage: str) -> TypeError:
+    """A function called without any tensor."""
+    got = type(inputs[0]).__name__ if inputs else "nothing"
+    return TypeError(f"{name}(): argument 'input' must be Tensor, not {got}: {usage}")
+
+
+def not_a_tensor(
+    name: str, names: Sequence[str], args: Sequence[Any], kwargs: dict[str, Any], cause: AttributeError
+) -> TypeError | None:
+    """The error for an argument that lacked what tensors have; None if the cause is about something else."""
+    for i, (argument, value) in enumerate([*zip(names, args, strict=False), *kwargs.items()]):
+        if value is cause.obj and not hasattr(value, "dtype"):
+            return TypeError(f"{name}(): argument {argument!r} (position {i + 1}) must be Tensor, not {type(value).__name__}")
+    return None

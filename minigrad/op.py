@@ -89,6 +89,7 @@ class Rule(NamedTuple):
     function: Callable[..., Any]
     target: int | None
     reads: tuple[tuple[str, Any], ...]  # (kind, index or name) for each argument after m, g
+    saves: tuple[int, ...] | None  # the inputs, and ~outputs, whose data it reads; None: all inputs
 
 
 class Op:
@@ -205,7 +206,10 @@ class Op:
             raise self._refuse("two gradient rules for the same input")
         if self.gradient is None:
             raise self._refuse("it is declared not differentiable, but has a gradient rule")
-        self.rules.append(Rule(function, target, tuple(reads)))
+        places = {"input": lambda i: i, "output": lambda i: ~i}
+        saves = tuple(places[kind](where) for kind, where in reads if kind in places)
+        everything = any(kind == "inputs" for kind, _ in reads)
+        self.rules.append(Rule(function, target, tuple(reads), None if everything else saves))
         return function
 
     def check(self) -> None:
