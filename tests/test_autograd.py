@@ -554,7 +554,7 @@ def test_a_thousand_steps_leave_no_object_and_no_block_behind(no_collector):
             sgd_step(w, loss)
         return len(gc.get_objects()), sys.getallocatedblocks()
 
-    steps(1000)  # fills the interpreter's free lists
+    steps(2500)  # fills the interpreter's free lists, of up to 2,000 tuples a size
     (objects, blocks), (objects_after, blocks_after) = steps(20), steps(1000)
     assert objects_after <= objects + 5
     assert blocks_after <= blocks + 100
