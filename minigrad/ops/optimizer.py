@@ -32,8 +32,8 @@ def op(*mutates: str, **row: Any) -> Callable[[Callable[..., None]], Op]:
                 return rule(m, *arrays, **numbers)
             wide = [a if a is None else a.astype(m.float32) for a in arrays]
             rule(m, *wide, **numbers)
-            for i in written[: len(arrays)]:
-                if arrays[i] is not None:
+            for i in written:
+                if i < len(arrays) and arrays[i] is not None:
                     arrays[i][...] = wide[i].astype(arrays[i].dtype)
 
         made.forward = forward

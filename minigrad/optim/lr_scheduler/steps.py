@@ -170,8 +170,6 @@ class CosineAnnealingLR(LRScheduler):
         lrs, t = self._present(), self.last_epoch
         if self._is_initial:
             return lrs
-        if self._step_count == 1 and t > 0:
-            return self._get_closed_form_lr()
         if (t - 1 - self.T_max) % (2 * self.T_max) == 0:  # leaves the minimum, where the ratio is 0 / 0
             rise = 1 - math.cos(math.pi / self.T_max)
             return [
