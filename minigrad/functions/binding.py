@@ -143,13 +143,19 @@ def composed(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
-        if not kwargs:
-            return function(*args)
-        for theirs, ours in spelled:
+        out = None
+        for theirs, ours in spelled if kwargs else ():
             if theirs in kwargs:
                 kwargs[ours] = kwargs.pop(theirs)
-        out = kwargs.pop("out", None) if takes_out else None
-        result = function(*args, **kwargs)
+        if kwargs and takes_out:
+            out = kwargs.pop("out", None)
+        try:
+            result = function(*args, **kwargs)
+        except AttributeError as e:
+            wrong = errors.not_a_tensor(function.__name__, names, args, kwargs, e)
+            if wrong is None:
+                raise
+            raise wrong from None
         return result if out is None else _into(out, result)
 
     return call

@@ -97,7 +97,7 @@ def l1_loss(
 def huber_loss(input: Any, target: Any, reduction: str = "mean", delta: float = 1.0) -> Any:
     """½d² where |d| ≤ δ, δ(|d| - ½δ) elsewhere, d = x - y (Huber, 1964)."""
     if delta <= 0:
-        raise ValueError(f"huber_loss: does not support non-positive values for delta, got {delta}")
+        raise RuntimeError(f"huber_loss: does not support non-positive values for delta, got {delta}")
     d = input - target
     size = abs_of(d)
     return _reduced(

@@ -161,8 +161,6 @@ class Module:
                 raise TypeError(f"cannot assign '{typename(value)}' as buffer '{name}' (minigrad.nn.Buffer, minigrad.Tensor or "
                                 f"None expected)")  # fmt: skip
             if isinstance(value, Buffer):
-                if buffers is not None and name not in buffers:
-                    self._forget(name, "_buffers")
                 self.register_buffer(name, value, value.persistent)
             else:
                 buffers[name] = value  # type: ignore[index]
@@ -291,7 +289,7 @@ class Module:
         if not target:
             raise ValueError("Cannot set the submodule without a target name!")
         if not isinstance(module, Module):
-            raise ValueError(f"`module` is not an nn.Module, found {typename(module)}")
+            raise ValueError(f"`module` is not an nn.Module, found {type(module)}")
         parent = self.get_submodule(path)
         if strict and not hasattr(parent, name):
             raise AttributeError(f"{parent._get_name()} has no attribute `{name}`")
