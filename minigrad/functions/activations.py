@@ -6,10 +6,16 @@ import builtins
 from typing import Any
 
 from ..op import composite
-from .arguments import dim_of, placed, row
+from .arguments import dim_of, factor_of, placed, row
 from .arithmetic import abs_of, clamp
 from .reductions import norm, sum
 from .shapes import broadcast_tensors, chunk
+
+
+def _between(x: Any, low: float, high: float) -> Any:
+    """min(max(x, low), high), with gradient 0 at the bounds, where clamp's is 1."""
+    low, high = factor_of(x, low), factor_of(x, high)
+    return row("where", (x > low) & (x < high), x, clamp(x.detach(), low, high))
 
 
 @composite(method=False)
@@ -21,13 +27,13 @@ def relu6(input: Any, inplace: bool = False) -> Any:
 @composite(method=False)
 def hardtanh(input: Any, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Any:
     """min(max(x, min_val), max_val)."""
-    return placed("hardtanh_", input, inplace, lambda x: clamp(x, min_val, max_val))
+    return placed("hardtanh_", input, inplace, lambda x: _between(x, min_val, max_val))
 
 
 @composite(method=False)
 def hardsigmoid(input: Any, inplace: bool = False) -> Any:
     """min(max(x + 3, 0), 6) / 6."""
-    return placed("hardsigmoid_", input, inplace, lambda x: clamp(x + 3, 0.0, 6.0) / 6)
+    return placed("hardsigmoid_", input, inplace, lambda x: _between(x + 3, 0.0, 6.0) / 6)
 
 
 @composite(method=False)
@@ -48,7 +54,7 @@ def celu(input: Any, alpha: float = 1.0, inplace: bool = False) -> Any:
     """max(x, 0) + min(α(e^(x/α) - 1), 0) (Barron, 2017)."""
 
     def compute(x: Any) -> Any:
-        return row("where", x > 0, x, alpha * row("expm1", clamp(x, None, 0.0) / alpha))
+        return row("where", x > 0, x, alpha * row("elu", x / alpha, alpha=1.0))
 
     return placed("celu_", input, inplace, compute)
 

@@ -47,6 +47,12 @@ def sizes_of(sizes: tuple[Any, ...]) -> tuple[int, ...]:
     return tuple(operator.index(n) for n in sizes)
 
 
+def factor_of(x: Tensor, value: Any) -> Any:
+    """A number that multiplies x: for integers PyTorch drops its fraction, for booleans all but whether it is 0."""
+    kind = {0: bool, 1: int, 2: lambda v: v}[x.dtype.category]
+    return kind(value)
+
+
 def cast(x: Tensor, dtype: Any) -> Tensor:
     return x if dtype is None else x.to(dtype)
 

@@ -8,41 +8,41 @@ from .. import dtypes
 from ..autograd import apply
 from ..op import OPS, composite
 from ..tensor import Tensor
-from .arguments import NONE, row
+from .arguments import NONE, factor_of, row
+
+
+def _times(name: str, input: Any, other: Any, alpha: Any) -> Any:
+    """alpha · other, in the dtype that the sum will have."""
+    if alpha == 1:
+        return other
+    kind = result_type(input, other)
+    if isinstance(alpha, float) and kind.category < 2:
+        raise RuntimeError(f"{name}: For integral input tensors, argument alpha must not be a floating point number, got "
+                           f"{alpha}; convert with .float()")  # fmt: skip
+    alpha = bool(alpha) if kind is dtypes.bool_ else alpha
+    return apply(OPS["mul"], (other, alpha), NONE) if isinstance(other, Tensor) else other * alpha
 
 
 @composite(inplace=True)
 def add(input: Any, other: Any, *, alpha: Any = 1) -> Any:
     """input + alpha · other."""
-    return apply(OPS["add"], (input, other if alpha == 1 else apply(OPS["mul"], (other, alpha), NONE)
-                              if isinstance(other, Tensor) else other * alpha), NONE)  # fmt: skip
+    return apply(OPS["add"], (input, _times("add", input, other, alpha)), NONE)
 
 
 @composite(inplace=True)
 def sub(input: Any, other: Any, *, alpha: Any = 1) -> Any:
     """input - alpha · other."""
     for x in (input, other):
-        if isinstance(x, Tensor) and x.dtype is dtypes.bool_:
+        if isinstance(x, bool) or isinstance(x, Tensor) and x.dtype is dtypes.bool_:
             raise RuntimeError("sub: Subtraction, the `-` operator, with a bool tensor is not supported; use "
                                "logical_xor or bitwise_not")  # fmt: skip
-    scaled = (
-        other
-        if alpha == 1
-        else apply(OPS["mul"], (other, alpha), NONE)
-        if isinstance(other, Tensor)
-        else other * alpha
-    )
-    return apply(OPS["sub"], (input, scaled), NONE)
+    return apply(OPS["sub"], (input, _times("sub", input, other, alpha)), NONE)
 
 
 @composite(inplace=True)
 def rsub(input: Any, other: Any, *, alpha: Any = 1) -> Any:
     """other - alpha · input."""
-    return (
-        sub(other, input, alpha=alpha)
-        if isinstance(other, Tensor)
-        else add(apply(OPS["mul"], (input, -alpha), NONE), other)
-    )
+    return apply(OPS["sub"], (other, _times("rsub", other, input, alpha)), NONE)
 
 
 @composite(inplace=True)
@@ -73,12 +73,14 @@ def pow(input: Any, exponent: Any) -> Any:
 @composite(inplace=True)
 def addcmul(input: Any, tensor1: Any, tensor2: Any, *, value: Any = 1) -> Any:
     """input + value · tensor1 · tensor2."""
-    return input + value * tensor1 * tensor2
+    return input + factor_of(input, value) * tensor1 * tensor2
 
 
 @composite(inplace=True)
 def addcdiv(input: Any, tensor1: Any, tensor2: Any, *, value: Any = 1) -> Any:
     """input + value · tensor1 / tensor2."""
+    if result_type(input, tensor1, tensor2).category < 2:
+        raise RuntimeError("addcdiv: Integer division with addcdiv is not supported; convert with .float()")
     return input + value * tensor1 / tensor2
 
 
@@ -138,6 +140,16 @@ def isclose(input: Any, other: Any, rtol: float = 1e-5, atol: float = 1e-8, equa
 
 def abs_of(x: Any) -> Any:
     return apply(OPS["abs"], (x,), NONE)
+
+
+@composite
+def positive(input: Any) -> Any:
+    """input itself; booleans are refused."""
+    if input.dtype is dtypes.bool_:
+        raise RuntimeError(
+            "positive: The `+` operator, on a bool tensor is not supported; convert with .int()"
+        )
+    return input
 
 
 @composite

@@ -8,7 +8,7 @@ from .. import backend, dtypes
 from ..autograd import wrap
 from ..op import composite
 from ..tensor import Tensor, as_tensor
-from .arguments import dim_of, row
+from .arguments import dim_of, factor_of, row
 from .shapes import broadcast_shapes, broadcast_tensors, expand, unbind
 
 
@@ -34,9 +34,10 @@ def take_along_dim(input: Any, indices: Any, dim: Any = None) -> Any:
 
 @composite
 def take(input: Any, index: Any) -> Any:
-    """Elements of the flattened tensor."""
-    flat = input.reshape(-1)
-    return row("gather", flat, index.reshape(-1), dim=0).reshape(index.shape)
+    """Elements of the flattened tensor; negative indices count from its end."""
+    flat, at = input.reshape(-1), index.reshape(-1)
+    at = row("where", at < 0, at + flat.shape[0], at)
+    return row("gather", flat, at, dim=0).reshape(index.shape)
 
 
 def _scattered(name: str, input: Any, dim: int, index: Any, src: Any) -> tuple[int, Any]:
@@ -95,7 +96,9 @@ def index_select(input: Any, dim: int, index: Any) -> Any:
 @composite(inplace=True)
 def index_add(input: Any, dim: int, index: Any, source: Any, *, alpha: Any = 1) -> Any:
     """input with alpha · source added, slice by slice, at the given positions along dim."""
-    return row("index_add", input, index, source, dim=dim_of("index_add", input, dim), alpha=alpha)
+    return row(
+        "index_add", input, index, source, dim=dim_of("index_add", input, dim), alpha=factor_of(input, alpha)
+    )
 
 
 def _at_positions(name: str, input: Any, dim: int, index: Any) -> tuple[Any, ...]:
@@ -154,6 +157,12 @@ def nonzero(input: Any, *, as_tuple: bool = False) -> Any:
         input = input.reshape(1)
     found = row("argwhere", input)
     return unbind(found, 1) if as_tuple else found
+
+
+@composite
+def argwhere(input: Any) -> Any:
+    """The indices of the elements that aren't zero, a row each."""
+    return row("argwhere", input)
 
 
 @composite(method=False)

@@ -42,39 +42,51 @@ def copy_(input: Any, src: Any, non_blocking: bool = False) -> Any:
     return autograd.write(input, row("copy", input, src), "copy_")
 
 
-def _reshaped_in_place(input: Any, new: Any) -> Any:
-    """The same tensor object with another shape of the same memory."""
-    if input._base is not None or new._base is None:
-        raise RuntimeError(
-            "unsqueeze_: expected a tensor that owns its memory; use the form without underscore"
-        )
+def _reshaped_in_place(name: str, input: Any, new: Any) -> Any:
+    """The same tensor object seeing the same memory in the shape of ``new``, a view of it."""
+    autograd.check_writable(input, name)
     input._array, input._node, input._index = new._array, new._node, new._index
+    if input._base is not None:
+        input._views = new._views
     input._version[0] += 1
+    input._seen = input._version[0]
     return input
 
 
 @composite
 def unsqueeze_(input: Any, dim: int) -> Any:
     """In-place form of unsqueeze."""
-    return _reshaped_in_place(input, unsqueeze(input, dim))
+    return _reshaped_in_place("unsqueeze_", input, unsqueeze(input, dim))
 
 
 @composite
 def squeeze_(input: Any, dim: Any = None) -> Any:
     """In-place form of squeeze."""
-    return _reshaped_in_place(input, squeeze(input, dim))
+    return _reshaped_in_place("squeeze_", input, squeeze(input, dim))
 
 
 @composite
 def transpose_(input: Any, dim0: int, dim1: int) -> Any:
     """In-place form of transpose."""
-    return _reshaped_in_place(input, transpose(input, dim0, dim1))
+    return _reshaped_in_place("transpose_", input, transpose(input, dim0, dim1))
 
 
 @composite
 def t_(input: Any) -> Any:
     """In-place form of t."""
-    return _reshaped_in_place(input, t(input))
+    return _reshaped_in_place("t_", input, t(input))
+
+
+@composite(public=False)
+def tril_(input: Any, diagonal: int = 0) -> Any:
+    """In-place form of tril."""
+    return autograd.rewrite(input, lambda x: row("tril", x, diagonal=diagonal), "tril_")
+
+
+@composite(public=False)
+def triu_(input: Any, diagonal: int = 0) -> Any:
+    """In-place form of triu."""
+    return autograd.rewrite(input, lambda x: row("triu", x, diagonal=diagonal), "triu_")
 
 
 for _new, _old in {

@@ -8,7 +8,7 @@ import string
 from typing import Any
 
 from ..op import composite
-from .arguments import dim_of, row
+from .arguments import dim_of, factor_of, row
 from .reductions import sum
 from .shapes import expand, unsqueeze
 
@@ -58,6 +58,24 @@ def dot(input: Any, tensor: Any) -> Any:
 
 
 @composite
+def inner(input: Any, other: Any) -> Any:
+    """The sum over products along the last dimension of both; by a number, the product."""
+    if not input.ndim or not other.ndim:
+        return input * other
+    return tensordot(input, other, ([-1], [-1]))
+
+
+@composite
+def kron(input: Any, other: Any) -> Any:
+    """Kronecker's product: every element of input times the whole of other."""
+    n = builtins.max(input.ndim, other.ndim)
+    a, b = (x.reshape((1,) * (n - x.ndim) + tuple(x.shape)) for x in (input, other))
+    shape = tuple(i * j for i, j in zip(a.shape, b.shape, strict=True))
+    spread = a.reshape([k for i in a.shape for k in (i, 1)]) * b.reshape([k for j in b.shape for k in (1, j)])
+    return spread.reshape(shape)
+
+
+@composite
 def outer(input: Any, vec2: Any) -> Any:
     """xᵢ yⱼ of two vectors."""
     _rank("outer", input, 1, "self")
@@ -66,6 +84,7 @@ def outer(input: Any, vec2: Any) -> Any:
 
 
 def _affine(input: Any, product: Any, beta: Any, alpha: Any) -> Any:
+    beta, alpha = factor_of(product, beta), factor_of(product, alpha)
     product = product if alpha == 1 else product * alpha
     return product if beta == 0 else (input if beta == 1 else input * beta) + product
 

@@ -30,7 +30,12 @@ def sum(input: Any, dim: Any = None, keepdim: bool = False, *, dtype: Any = None
 @composite
 def nansum(input: Any, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Any:
     """Σ input over dim, NaN counting as zero."""
-    return sum(row("where", row("isnan", input), 0.0, input), dim, keepdim, dtype=dtype)
+    x = (
+        row("where", row("isnan", input), 0.0, input)
+        if tensor_of("nansum", input).dtype.category == 2
+        else input
+    )
+    return sum(x, dim, keepdim, dtype=dtype)
 
 
 @composite

@@ -265,6 +265,12 @@ def atleast_2d(*tensors: Any) -> Any:
 
 
 @composite(method=False)
+def atleast_3d(*tensors: Any) -> Any:
+    """Vectors as (1, n, 1), matrices as (m, n, 1)."""
+    return _atleast(3, tensors)
+
+
+@composite(method=False)
 def hstack(tensors: Any) -> Any:
     """cat along columns."""
     found = [_at_least(x, 1) for x in _list_of("hstack", tensors)]
@@ -275,6 +281,12 @@ def hstack(tensors: Any) -> Any:
 def vstack(tensors: Any) -> Any:
     """cat along rows."""
     return cat([_at_least(x, 2) for x in _list_of("vstack", tensors)], 0)
+
+
+@composite(method=False)
+def dstack(tensors: Any) -> Any:
+    """cat along the third dimension."""
+    return cat([_at_least(x, 3) for x in _list_of("dstack", tensors)], 2)
 
 
 @composite(method=False)
@@ -381,6 +393,18 @@ def flipud(input: Any) -> Any:
 
 
 @composite
+def rot90(input: Any, k: int = 1, dims: Any = (0, 1)) -> Any:
+    """Rotated by k quarter turns in the plane of two dimensions, from the first towards the second."""
+    a, b = (dim_of("rot90", input, d) for d in dims)
+    if a == b:
+        raise RuntimeError(f"rot90: expected two different dimensions, got dims={tuple(dims)}")
+    if k % 4 == 2:
+        return row("flip", input, dims=(a, b))
+    turned = clone(input) if k % 4 == 0 else row("flip", input, dims=(b if k % 4 == 1 else a,))
+    return transpose(turned, a, b) if k % 2 else turned
+
+
+@composite
 def diagonal(input: Any, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Any:
     """The elements whose indices along dim1 and dim2 differ by offset, as the last dimension; a view."""
     a, b = dim_of("diagonal", input, dim1), dim_of("diagonal", input, dim2)
@@ -398,6 +422,23 @@ def diag(input: Any, diagonal: int = 0) -> Any:
     if input.ndim != 2:
         raise RuntimeError(f"diag: diag(): Supports 1D or 2D tensors. Got {input.ndim}D")
     return row("clone", row("diagonal", input, offset=diagonal, dim1=0, dim2=1))
+
+
+@composite
+def diag_embed(input: Any, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Any:
+    """The last dimension on the diagonal of the plane dim1, dim2 of the result, zeros elsewhere."""
+    a, b = (dim_of("diag_embed", input, d, extra=1) for d in (dim1, dim2))
+    if a == b:
+        raise RuntimeError(f"diag_embed: diagonal dimensions cannot be identical {dim1}, {dim2}")
+    n, rest = input.shape[-1] + builtins.abs(offset), iter(input.shape[:-1])
+    shape = tuple(n if d in (a, b) else next(rest) for d in range(input.ndim + 1))
+    return row("undiagonal", input, shape=shape, offset=offset, dim1=a, dim2=b)
+
+
+@composite
+def diagflat(input: Any, offset: int = 0) -> Any:
+    """All elements, in order, on a matrix's diagonal."""
+    return diag(ravel(input), offset)
 
 
 @composite
@@ -446,7 +487,6 @@ def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Any, ...]:
     ]
     if swap:
         grids[0], grids[1] = grids[1], grids[0]
-        grids = [transpose(g, 0, 1) for g in grids]
     return tuple(grids)
 
 

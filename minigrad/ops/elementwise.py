@@ -166,7 +166,7 @@ def _(m, g, x):
 @elementwise(promote="same", kinks=(0,), analytic=False)
 def sign(m, x):
     """-1, 0 or 1; its gradient is zero."""
-    return m.sign(x)
+    return m.sign(x) if x.dtype.kind != "b" else m.array(x, copy=True)
 
 
 @sign.vjp
@@ -525,14 +525,14 @@ def rsqrt(m, x):
 
 
 @rsqrt.vjp
-def _(m, g, x, out):
-    return -0.5 * g * out / x
+def _(m, g, out):
+    return -0.5 * g * out * out * out
 
 
 @elementwise(promote="same")
 def square(m, x):
     """x²."""
-    return m.square(x)
+    return m.square(x) if x.dtype.kind != "b" else x.astype(m.int64)
 
 
 @square.vjp

@@ -105,7 +105,7 @@ def var(m, x, *, dim=None, correction=1, keepdim=False):
 def _(m, g, x, x_shape, dim, correction, keepdim):
     n = count(x_shape, dim)
     centred = x - mean(m, x, dim=dim, keepdim=True)
-    return kept(m, g, x_shape, dim, keepdim) * centred * (2 / max(n - correction, 1))
+    return 2 * kept(m, g, x_shape, dim, keepdim) * centred / max(n - correction, 0)
 
 
 @op(
@@ -293,13 +293,13 @@ def _placed(m: Any, g: Any, indices: Any, shape: tuple[int, ...], dim: int, keep
 @op(gradient=None, cases=DIMS[:4])
 def any(m, x, *, dim=None, keepdim=False):
     """Is any element true?"""
-    return m.any(x, axis=axes(dim, x.ndim), keepdims=keepdim)
+    return m.any(x, axis=axes(dim, x.ndim), keepdims=keepdim).astype(m.uint8 if x.dtype == m.uint8 else bool)
 
 
 @op(gradient=None, cases=DIMS[:4])
 def all(m, x, *, dim=None, keepdim=False):
     """Are all elements true?"""
-    return m.all(x, axis=axes(dim, x.ndim), keepdims=keepdim)
+    return m.all(x, axis=axes(dim, x.ndim), keepdims=keepdim).astype(m.uint8 if x.dtype == m.uint8 else bool)
 
 
 @op(promote="match", cases=ALONG, public=False)
@@ -429,4 +429,5 @@ def _(m, g, indices, x_shape, dim):
 @op(gradient=None, cases=[case(ints((6,), 3)), case(ints((6,), 3), (6,), minlength=5)])
 def bincount(m, x, weights=None, *, minlength=0):
     """How often each of 0, 1, 2 … occurs."""
-    return m.bincount(x, weights, minlength)
+    found = m.bincount(x, weights, minlength)
+    return found.astype(m.float32) if weights is not None and weights.dtype == m.float32 else found
