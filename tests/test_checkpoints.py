@@ -456,7 +456,7 @@ def test_a_failed_write_leaves_the_checkpoint_before_and_nothing_half_written(tm
 # ---- kill -9 ---------------------------------------------------------------------------------------------
 
 VICTIM = """
-    import json, os, random, select, signal, sys, time
+    import json, os, random, signal, sys, time
     sys.path[:0] = [{root!r}, {tests!r}]
     from pathlib import Path
     import minigrad
@@ -474,7 +474,7 @@ VICTIM = """
                 write(trainer, path)
                 os.write(acknowledge, path.encode() + b"\\n")
             saves._write = written
-        trainer = quiet(max_epochs=4, callbacks=saves)
+        trainer = quiet(max_epochs=8, callbacks=saves)
         fit(model, trainer, loader(shuffle=True, seed=1), ckpt_path=ckpt)
         return weights(model)
 
@@ -490,11 +490,13 @@ VICTIM = """
             finally:
                 os._exit(0)
         os.close(w)
-        time.sleep(rng.uniform(0.0, 0.08))
+        heard, wanted = b"", rng.randrange(50)  # of the 96 it would acknowledge
+        while heard.count(b"\\n") < wanted and (part := os.read(r, 1 << 16)):
+            heard += part
+        time.sleep(rng.uniform(0.0, 0.004))
         os.kill(child, signal.SIGKILL)
         _, status = os.waitpid(child, 0)
         killed += os.WIFSIGNALED(status)
-        heard = b""
         while part := os.read(r, 1 << 16):
             heard += part
         os.close(r)
@@ -521,4 +523,4 @@ def test_every_acknowledged_checkpoint_survives_kill_9_and_leads_to_the_same_end
     assert done.returncode == 0, done.stderr
     killed, told, equal = json.loads(done.stdout)
     assert equal == 5
-    assert killed >= 30 and told >= 40  # most were hit while they ran
+    assert killed >= 30 and told >= 40 * 20  # hit while they ran

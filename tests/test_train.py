@@ -22,6 +22,7 @@ from minigrad.train import (
     AUROC,
     Accuracy,
     ConfusionMatrix,
+    CSVLogger,
     F1Score,
     History,
     LambdaCallback,
@@ -171,7 +172,7 @@ def test_max_time_is_taken_in_every_form(given, seconds):
 
 def test_max_time_ends_a_run(monkeypatch):
     now = iter(np.arange(0, 1e6, 0.25))
-    monkeypatch.setattr("minigrad.train.trainer.time.monotonic", lambda: float(next(now)))
+    monkeypatch.setattr("minigrad.train.loop.time.monotonic", lambda: float(next(now)))
     trainer = quiet(max_time=5)
     fit(linear(), trainer)
     assert 0 < trainer.global_step < 40
@@ -650,17 +651,34 @@ def test_predict_joins_outputs_of_any_structure():
     assert same(quiet().predict(nn.Identity(), [x[:3], x[3:]]), x)
 
 
-def test_evaluate_and_predict_within_a_run_leave_it_as_it_was():
-    other = linear(5)
+def test_evaluate_and_predict_within_a_run_leave_it_as_it_was(tmp_path):
+    other, log = linear(5), CSVLogger(tmp_path / "log.csv")
 
-    def meanwhile(trainer, model):
+    def meanwhile(trainer, model, *args):
         trainer.evaluate(other, loader(), loss=CE)
         trainer.predict(other, loader())
         assert trainer.model is model
 
-    model, trainer = linear(), quiet(max_epochs=2, callbacks=LambdaCallback(on_train_epoch_end=meanwhile))
-    fit(model, trainer)
-    assert same(weights(model), by_hand(linear(), 2))
+    calls = LambdaCallback(on_train_epoch_end=meanwhile, on_train_batch_end=meanwhile)
+    model, trainer = linear(), quiet(max_epochs=2, accumulate_grad_batches=2, callbacks=[calls, log])
+    history = fit(model, trainer, metrics=Accuracy())
+    alone = linear()
+    assert same(
+        history.history,
+        fit(alone, quiet(max_epochs=2, accumulate_grad_batches=2), metrics=Accuracy()).history,
+    )
+    assert same(weights(model), weights(alone))
+    assert len((tmp_path / "log.csv").read_text().splitlines()) == 3
+
+
+def test_evaluate_works_after_a_run_that_was_interrupted(default_handler):
+    trainer = quiet(max_epochs=5, callbacks=press(3))
+    with pytest.raises(KeyboardInterrupt):
+        fit(linear(), trainer)
+    model, (x, y) = linear(), data()
+    assert trainer.evaluate(model, loader(), loss=CE)["loss"] == pytest.approx(
+        CE(model(x), y).item(), rel=1e-6
+    )
 
 
 # ---- what isn't finite -----------------------------------------------------------------------------------

@@ -691,7 +691,8 @@ class CSVLogger(Callback):
         self._size = 0
 
     def setup(self, trainer: Any, model: Any, stage: str) -> None:
-        self._columns, self._size = [], 0
+        if stage == "fit":
+            self._columns, self._size = [], 0
 
     def on_fit_start(self, trainer: Any, model: Any) -> None:
         os.makedirs(os.path.dirname(self.filename), exist_ok=True)
@@ -780,6 +781,6 @@ class TensorBoard(Callback):
             self._writer.flush()
 
     def teardown(self, trainer: Any, model: Any, stage: str) -> None:
-        if self._writer is not None:
+        if self._writer is not None and stage == "fit":
             self._writer.close()
             self._writer = None

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -179,3 +179,25 @@ def _user_line() -> str:
         if not frame.filename.startswith((_PACKAGE, "<")):
             return f"{os.path.basename(frame.filename)}:{frame.lineno}"
     return ""
+
+
+def all_finite(parameters: Iterable[Any]) -> bool:
+    """Are all gradients finite?"""
+    with np.errstate(all="ignore"):
+        for p in parameters:
+            if p.grad is not None:
+                g = p.grad._array
+                # a sum of squares is cheaper than looking at each element; it may overflow, then they are
+                if not np.isfinite(autograd.run(_square_sum, backend.module_of(g).m, g)):
+                    if not autograd.run(_finite, backend.module_of(g).m, g):
+                        return False
+    return True
+
+
+def _square_sum(m: Any, g: Any) -> float:
+    g = g.reshape(-1)
+    return float(m.dot(g, g)) if g.dtype.kind == "f" else float((g * g).sum())
+
+
+def _finite(m: Any, g: Any) -> bool:
+    return bool(m.isfinite(g).all())

@@ -8,31 +8,28 @@ what is due, so that a resumed run takes the same way as one that wasn't cut.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import math
 import os
 import signal
 import threading
-import time
 from collections.abc import Callable as Function
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
-
-from .. import backend
 from ..autograd import detect_anomaly
-from ..autograd import run as run_raw
 from ..generator import current_generator
 from ..tensor import Tensor
 from . import checkpoints
-from .callbacks import HOOKS, Callback, ModelCheckpoint
+from .callbacks import Callback, ModelCheckpoint
+from .evaluator import Evaluator
 from .history import History
+from .loop import Loop, at_least, length_of, limited, seconds_of, share
 from .metrics import Metric
-from .nonfinite import NonFiniteError, find_nonfinite
+from .nonfinite import NonFiniteError, all_finite, find_nonfinite
 from .progress import ProgressBar
-from .task import LightningModule, Measured, Step, Task, named_metrics
+from .schedules import Schedule, configured, schedule_of
+from .task import Measured, Step, Task, named_metrics
 from .task import batch_size as size_of
 
 __all__ = ["Trainer"]
@@ -40,65 +37,7 @@ __all__ = ["Trainer"]
 _END: Any = object()
 
 
-class Schedule(NamedTuple):
-    """A learning-rate schedule, and when it steps."""
-
-    schedule: Any
-    interval: str = "epoch"
-    frequency: int = 1
-    monitor: str | None = None
-
-
-@dataclasses.dataclass
-class Loop:
-    """Where a run is. Everything between two steps is decided from this, and saved with it."""
-
-    epoch: int = 0
-    step: int = 0  # optimizer steps in all
-    batch: int = 0  # batches of this epoch done
-    batches: int = 0  # batches in all
-    begun: bool = False  # on_train_epoch_start is over
-    pass_done: bool = False  # no batch of this epoch is left
-    ended: bool = False  # the epoch's row is in the History
-    validated_batch: int = -1  # after which batch of this epoch the last validation was
-    validations: int = 0  # of those due within epochs
-    validation: dict[str, float] = dataclasses.field(default_factory=dict)  # the last one's values
-    values: dict[str, float] = dataclasses.field(default_factory=dict)  # the epoch's row
-    elapsed: float = 0.0  # seconds of the run, and of this epoch, before the clocks were started
-    epoch_elapsed: float = 0.0
-
-    def __post_init__(self) -> None:
-        self.clock = self.epoch_clock = time.monotonic()
-
-    @property
-    def seconds(self) -> float:
-        return self.elapsed + time.monotonic() - self.clock
-
-    @property
-    def epoch_seconds(self) -> float:
-        return self.epoch_elapsed + time.monotonic() - self.epoch_clock
-
-    @property
-    def validation_names(self) -> set[str]:
-        return set(self.validation)
-
-    def next_epoch(self) -> None:
-        self.epoch, self.batch, self.validated_batch = self.epoch + 1, 0, -1
-        self.begun = self.pass_done = self.ended = False
-        self.validation, self.values = {}, {}
-        self.epoch_elapsed, self.epoch_clock = 0.0, time.monotonic()
-
-    def state_dict(self) -> dict[str, Any]:
-        state = dataclasses.asdict(self)
-        return state | {"elapsed": self.seconds, "epoch_elapsed": self.epoch_seconds}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        for name, value in state.items():
-            setattr(self, name, dict(value) if isinstance(value, dict) else value)
-        self.clock = self.epoch_clock = time.monotonic()
-
-
-class Trainer:
+class Trainer(Evaluator):
     """Trains, evaluates and predicts: ``Trainer(max_epochs=10).fit(model, train_loader, val_loader, loss=…)``.
 
     Parameters
@@ -159,12 +98,12 @@ class Trainer:
         check_finite: bool = True,
         detect_anomaly: bool = False,
     ) -> None:
-        self.max_steps = _at_least("max_steps", max_steps, -1)
-        self.max_time = _seconds(max_time)
+        self.max_steps = at_least("max_steps", max_steps, -1)
+        self.max_time = seconds_of(max_time)
         if max_epochs is None:
             max_epochs = 1000 if max_steps == -1 and self.max_time is None else -1
-        self.max_epochs = _at_least("max_epochs", max_epochs, -1)
-        self.accumulate_grad_batches = _at_least("accumulate_grad_batches", accumulate_grad_batches, 1)
+        self.max_epochs = at_least("max_epochs", max_epochs, -1)
+        self.accumulate_grad_batches = at_least("accumulate_grad_batches", accumulate_grad_batches, 1)
         if gradient_clip_val is not None and not gradient_clip_val > 0:
             raise ValueError(
                 f"Trainer: expected gradient_clip_val above 0, or None, got {gradient_clip_val!r}"
@@ -174,27 +113,28 @@ class Trainer:
                 f"Trainer: expected gradient_clip_algorithm 'norm' or 'value', got {gradient_clip_algorithm!r}"
             )
         self.gradient_clip_val, self.gradient_clip_algorithm = gradient_clip_val, gradient_clip_algorithm
-        self.val_check_interval = _share("val_check_interval", val_check_interval, lowest=1)
+        self.val_check_interval = share("val_check_interval", val_check_interval, lowest=1)
         self.check_val_every_n_epoch = check_val_every_n_epoch
         if check_val_every_n_epoch is not None:
-            _at_least("check_val_every_n_epoch", check_val_every_n_epoch, 1)
+            at_least("check_val_every_n_epoch", check_val_every_n_epoch, 1)
         elif not isinstance(val_check_interval, int):
             raise ValueError(
                 f"Trainer: check_val_every_n_epoch=None counts batches across epochs, so val_check_interval has to "
                 f"be an integer, got {val_check_interval!r}"
             )
-        self.limit_train_batches = _share("limit_train_batches", limit_train_batches)
-        self.limit_val_batches = _share("limit_val_batches", limit_val_batches)
-        self.limit_test_batches = _share("limit_test_batches", limit_test_batches)
-        self.limit_predict_batches = _share("limit_predict_batches", limit_predict_batches)
-        self.num_sanity_val_steps = _at_least("num_sanity_val_steps", num_sanity_val_steps, -1)
-        self.log_every_n_steps = _at_least("log_every_n_steps", log_every_n_steps, 1)
+        self.limit_train_batches = share("limit_train_batches", limit_train_batches)
+        self.limit_val_batches = share("limit_val_batches", limit_val_batches)
+        self.limit_test_batches = share("limit_test_batches", limit_test_batches)
+        self.limit_predict_batches = share("limit_predict_batches", limit_predict_batches)
+        self.num_sanity_val_steps = at_least("num_sanity_val_steps", num_sanity_val_steps, -1)
+        self.log_every_n_steps = at_least("log_every_n_steps", log_every_n_steps, 1)
         self.default_root_dir = None if default_root_dir is None else os.fspath(default_root_dir)
         self.seed, self.check_finite, self.detect_anomaly = seed, check_finite, detect_anomaly
         self.callbacks = self._callbacks(callbacks, enable_progress_bar, enable_checkpointing)
         self.loop, self.history, self.accumulated = Loop(), History(), Measured({})
         self.callback_metrics: dict[str, float] = {}
         self.model: Any = None
+        self.task: Any = None
         self.optimizer: Any = None
         self.schedules: list[Schedule] = []
         self.train_loader: Any = None
@@ -204,9 +144,9 @@ class Trainer:
         self.resumed_from = ""
         self.stop_reason = ""
         self.sanity_checking = self.interrupted_within_epoch = False
-        self._group: list[Any] = []
-        self._measuring: Measured | None = None  # where values logged now belong
-        self._validating = self._interrupted = False
+        self._group, self._hooks = [], {}
+        self._measuring = None
+        self._model_hooks = self._validating = self._interrupted = False
 
     def _callbacks(self, given: Any, progress: bool, checkpointing: bool | None) -> list[Callback]:
         found = [] if given is None else [given] if isinstance(given, Callback) else list(given)
@@ -426,11 +366,11 @@ class Trainer:
             metric.reset()
         self._validated = Measured(validated)
         self._measuring, self._latest = None, None
-        self.num_training_batches = _limited(train_loader, self.limit_train_batches, "limit_train_batches")
+        self.num_training_batches = limited(train_loader, self.limit_train_batches, "limit_train_batches")
         if self.num_training_batches == 0:
             raise ValueError(
                 f"Trainer.fit: no batch to train on, with limit_train_batches={self.limit_train_batches} of the "
-                f"training loader's {_length(train_loader)}; give more data, or a smaller batch_size without drop_last"
+                f"training loader's {length_of(train_loader)}; give more data, or a smaller batch_size without drop_last"
             )
         self._val_every = self._interval()
 
@@ -465,7 +405,7 @@ class Trainer:
                     f"Trainer.fit: {type(self.model).__name__} defines training_step, so its configure_optimizers "
                     f"makes optimizer and schedule; leave out optimizer= and scheduler="
                 )
-            optimizer, scheduler = _configured(self.model)
+            optimizer, scheduler = configured(self.model)
         elif optimizer is None:
             raise ValueError(
                 "Trainer.fit: expected optimizer=, as optim.Adam(model.parameters()) or optim.Adam"
@@ -480,7 +420,7 @@ class Trainer:
         given = (
             [] if scheduler is None else scheduler if isinstance(scheduler, (list, tuple)) else [scheduler]
         )
-        self.schedules = [_schedule(s, optimizer) for s in given]
+        self.schedules = [schedule_of(s, optimizer) for s in given]
         self._parameters = [p for group in optimizer.param_groups for p in group["params"]]
 
     def _resume(self, ckpt_path: Any, best: str) -> None:
@@ -628,7 +568,7 @@ class Trainer:
                 if p.grad is not None:
                     p.grad.mul_(1.0 / self._shares)
         self._call("on_before_optimizer_step", self.optimizer)
-        if self.check_finite and not self._gradients_finite():
+        if self.check_finite and not all_finite(self._parameters):
             self._not_finite("the gradient is not finite", self._group, backward=True)
         if self.gradient_clip_val is not None:
             from ..optim import clip_grad_norm_, clip_grad_value_
@@ -644,17 +584,6 @@ class Trainer:
         self._group, self._shares, self._group_loss = [], 0.0, [0.0, 0.0]
         if loop.step % self.log_every_n_steps == 0:
             self._log({"loss": loss, **self.accumulated.at_step}, "step")
-
-    def _gradients_finite(self) -> bool:
-        with np.errstate(all="ignore"):
-            for p in self._parameters:
-                if p.grad is not None:
-                    g = p.grad._array
-                    # a sum of squares is cheaper than looking at each element; it may overflow, then they are
-                    if not math.isfinite(run_raw(_square_sum, backend.module_of(g).m, g)):
-                        if not bool(run_raw(_all_finite, backend.module_of(g).m, g)):
-                            return False
-        return True
 
     def _not_finite(self, what: str, group: list[Any], backward: bool) -> None:
         """Runs the group again to find the op that made the first NaN or inf, and raises."""
@@ -705,7 +634,7 @@ class Trainer:
         measured.reset()
         before = self._random_state()
         self._validating, self._measuring = True, measured
-        n = _limited(self.val_loader, limit, "limit_val_batches")
+        n = limited(self.val_loader, limit, "limit_val_batches")
         with self._evaluating("validation") as call:
             done = self._measure("validation", self.val_loader, n, measured, call)
         self._validating, self._measuring = False, None if self.sanity_checking else self.accumulated
@@ -722,47 +651,6 @@ class Trainer:
         self._log(self.loop.validation, "validation")
         self._call("on_validation_end")
 
-    @contextlib.contextmanager
-    def _evaluating(self, stage: str) -> Iterator[Function[..., None]]:
-        """The model in evaluation mode without recording; each module's own mode comes back."""
-        from ..autograd import no_grad
-
-        modes = [(m, m.training) for m in self.model.modules()]
-        self.model.eval()
-        try:
-            with no_grad():
-                self._call(f"on_{stage}_start")
-                yield lambda name, *args: self._call(f"on_{stage}_{name}", *args)
-        finally:
-            for module, mode in modes:
-                module.training = mode
-
-    def _measure(
-        self, stage: str, loader: Any, n: int | None, measured: Measured, call: Function[..., None]
-    ) -> bool:
-        """Runs validation steps on at most n batches; False when Ctrl-C came in between."""
-        call("epoch_start")
-        batches, idx = iter(loader), 0
-        try:
-            while n is None or idx < n:
-                batch = next(batches, _END)
-                if batch is _END:
-                    break
-                call("batch_start", batch, idx)
-                self._latest = batch
-                step = self.task.validation(batch, idx, f"{stage}_step")
-                measured.add(step)
-                call("batch_end", step.outputs, batch, idx)
-                idx += 1
-                if self._interrupted:
-                    return False
-        finally:
-            close = getattr(batches, "close", None)
-            if close is not None:
-                close()
-        call("epoch_end")
-        return True
-
     def _sanity_check(self) -> None:
         n = self.num_sanity_val_steps
         if not n or self.val_loader is None or self.limit_val_batches == 0 or self.resumed_from:
@@ -770,7 +658,7 @@ class Trainer:
         before = self._random_state()
         self.sanity_checking = True
         self._call("on_sanity_check_start")
-        whole = _limited(self.val_loader, self.limit_val_batches, "limit_val_batches")
+        whole = limited(self.val_loader, self.limit_val_batches, "limit_val_batches")
         self._validate(n if n >= 0 and (whole is None or n < whole) else self.limit_val_batches)
         self._call("on_sanity_check_end")
         self.sanity_checking = False
@@ -843,125 +731,11 @@ class Trainer:
             raise RuntimeError("save_checkpoint: a validation is going on; save in on_validation_end")
         checkpoints.save_checkpoint(checkpoints.capture(self, weights_only), filepath)
 
-    # ---- evaluate, predict -------------------------------------------------------------------------------
+    # ---- interrupts --------------------------------------------------------------------------------------
 
-    def evaluate(
-        self,
-        model: Any,
-        loader: Iterable[Any],
-        *,
-        loss: Function[..., Any] | None = None,
-        metrics: Metric | Mapping[str, Metric] | Iterable[Metric] | None = None,
-        ckpt_path: str | os.PathLike[str] | None = None,
-    ) -> dict[str, Any]:
-        """Loss and metrics over a loader, in evaluation mode: floats, and tensors for metrics of several values.
-
-        A model with ``training_step`` runs its ``test_step``, or else its ``validation_step``, and gives what
-        these log. ``ckpt_path`` loads weights first.
-        """
-        task = Task(model, loss)
-        if loss is None and metrics is None and not task.own:
-            raise ValueError("Trainer.evaluate: expected loss= or metrics=, got neither")
-        measured = Measured({n: m.clone() for n, m in named_metrics(metrics).items()}, None)
-        measured.reset()
-        with (
-            self._standing_in(model, task, loader, self.limit_test_batches, "limit_test_batches", ckpt_path),
-            self._stage("evaluate"),
-        ):
-            self._measuring = measured
-            with self._evaluating("test") as call:
-                self._measure("test", loader, self.num_batches, measured, call)
-            self._measuring = None
-            self._call("on_test_end")
-        return measured.values()
-
-    def predict(
-        self, model: Any, loader: Iterable[Any], *, ckpt_path: str | os.PathLike[str] | None = None
-    ) -> Any:
-        """The outputs for all batches of a loader, joined along dimension 0, in evaluation mode.
-
-        Of a batch (x, target) the target is left out; a batch of one tensor is the input; a model with
-        ``predict_step`` gets it whole. Outputs that are tuples, lists or dicts are joined part by part.
-        """
-        outputs = []
-        task = Task(model, None)
-        with (
-            self._standing_in(
-                model, task, loader, self.limit_predict_batches, "limit_predict_batches", ckpt_path
-            ),
-            self._stage("predict"),
-            self._evaluating("predict") as call,
-        ):
-            for idx, batch in enumerate(iter(loader)):
-                if self.num_batches is not None and idx >= self.num_batches:
-                    break
-                call("batch_start", batch, idx)
-                outputs.append(task.prediction(batch, idx))
-                call("batch_end", outputs[-1], batch, idx)
-            self._call("on_predict_end")
-        if not outputs:
-            raise ValueError(
-                "Trainer.predict: the loader gave no batch; give it data, or a larger limit_predict_batches"
-            )
-        return _joined(outputs)
-
-    @contextlib.contextmanager
-    def _standing_in(
-        self, model: Any, task: Task, loader: Any, limit: int | float, name: str, ckpt_path: Any
-    ) -> Iterator[None]:
-        """Puts a model in the place of the run's for evaluate and predict, then the run's back."""
-        if ckpt_path is not None:
-            checkpoints.load_weights(model, ckpt_path)
-        kept = self.model, getattr(self, "task", None), self._interrupted
-        self.model, self.task, self._interrupted = model, task, False
-        self.num_batches = _limited(loader, limit, name)
-        try:
-            yield
-        finally:
-            self.model, self.task, self._interrupted = kept  # type: ignore[assignment]
-            self.num_batches = None
-
-    # ---- hooks, interrupts -------------------------------------------------------------------------------
-
-    def _call(self, name: str, *args: Any) -> None:
-        for hook in self._hooks.get(name, ()):
-            hook(self, self.model, *args)
-        if name != "on_train_epoch_end":
-            self._call_model(name, *args)
-
-    def _call_model(self, name: str, *args: Any) -> None:
-        if self._model_hooks and (hook := getattr(self.model, name, None)) is not None:
-            hook(*args)
-
-    @contextlib.contextmanager
-    def _stage(self, stage: str) -> Iterator[None]:
-        """Sets up and tears down callbacks; exceptions are told to them, and where the run was to the exception."""
-        base = Callback
-        self._hooks = {
-            name: found
-            for name in HOOKS
-            if (found := [getattr(c, name) for c in self.callbacks
-                          if name in vars(c) or getattr(type(c), name) is not getattr(base, name)])
-        }  # fmt: skip
-        self._model_hooks = isinstance(self.model, LightningModule)
-        if self._model_hooks:
-            self.model._trainer = self
-        try:
-            self._call("setup", stage)
-            yield
-        except BaseException as e:
-            self._call("on_exception", e)
-            if stage == "fit":
-                self._tell(e)
-            raise
-        finally:
-            self._call("teardown", stage)
-            if self._model_hooks:
-                self.model._trainer = None
-            self._measuring, self._validating, self.sanity_checking = None, False, False
-            self._group = []
-
-    def _tell(self, e: BaseException) -> None:
+    def _tell(self, e: BaseException, stage: str) -> None:
+        if stage != "fit":
+            return
         loop = self.loop
         where = f"epoch {loop.epoch + 1}, batch {loop.batch} of {self.num_training_batches or 'a stream'}, step {loop.step}"
         saved = [c for c in self.callbacks if isinstance(c, ModelCheckpoint)]
@@ -994,139 +768,3 @@ class Trainer:
             yield
         finally:
             signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-# ---- options, loaders ------------------------------------------------------------------------------------
-
-
-def _at_least(name: str, value: Any, lowest: int) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < lowest:
-        raise ValueError(f"Trainer: expected {name} to be an integer of {lowest} or more, got {value!r}")
-    return value
-
-
-def _share(name: str, value: Any, lowest: int = 0) -> int | float:
-    fine = isinstance(value, int) and not isinstance(value, bool) and value >= lowest
-    if not fine and not (isinstance(value, float) and 0.0 <= value <= 1.0 and (value or not lowest)):
-        raise ValueError(
-            f"Trainer: expected {name} to be a number of batches (an integer of {lowest} or more) or a fraction (a "
-            f"float up to 1.0), got {value!r}"
-        )
-    return value  # type: ignore[no-any-return]
-
-
-def _seconds(value: Any) -> float | None:
-    if value is None:
-        return None
-    if isinstance(value, str):
-        parts = value.split(":")
-        if len(parts) != 4 or not all(p.isdigit() for p in parts):
-            raise ValueError(f"Trainer: expected max_time as 'DD:HH:MM:SS', got {value!r}")
-        days, hours, minutes, seconds = map(int, parts)
-        value = timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
-    elif isinstance(value, Mapping):
-        value = timedelta(**value)
-    if isinstance(value, timedelta):
-        value = value.total_seconds()
-    if not isinstance(value, (int, float)) or value < 0:
-        raise ValueError(f"Trainer: expected max_time of 0 seconds or more, got {value!r}")
-    return float(value)
-
-
-def _length(loader: Any) -> int | None:
-    try:
-        return len(loader)
-    except TypeError:
-        return None
-
-
-def _limited(loader: Any, limit: int | float, name: str) -> int | None:
-    """How many batches to take of a loader; None for all of a stream."""
-    n = _length(loader)
-    if isinstance(limit, int):
-        return limit if n is None else min(limit, n)
-    if limit == 1.0:
-        return n
-    if n is None:
-        raise ValueError(
-            f"Trainer: {name}={limit} is a fraction of a loader without a length; pass an integer"
-        )
-    return int(n * limit)
-
-
-def _configured(model: Any) -> tuple[Any, Any]:
-    """Optimizer and schedules from what ``configure_optimizers`` returned."""
-    configure = getattr(model, "configure_optimizers", None)
-    if not callable(configure):
-        raise TypeError(
-            f"Trainer.fit: {type(model).__name__} defines training_step, but no configure_optimizers; define it "
-            f"to return an optimizer"
-        )
-    found = configure()
-    scheduler = None
-    if isinstance(found, Mapping):
-        found, scheduler = found["optimizer"], found.get("lr_scheduler")
-    elif isinstance(found, tuple) and len(found) == 2 and isinstance(found[0], (list, tuple)):
-        found, scheduler = found
-    if isinstance(found, (list, tuple)):
-        if len(found) != 1:
-            raise ValueError(
-                f"Trainer.fit: {type(model).__name__}.configure_optimizers returned {len(found)} optimizers, expected "
-                f"one; give it parameter groups, or write the loop yourself"
-            )
-        found = found[0]
-    return found, scheduler
-
-
-_SCHEDULE_KEYS = {"scheduler", "interval", "frequency", "monitor"}
-
-
-def _schedule(given: Any, optimizer: Any) -> Schedule:
-    from ..optim.lr_scheduler import ReduceLROnPlateau
-
-    options = given if isinstance(given, Mapping) else {"scheduler": given}
-    if unknown := set(options) - _SCHEDULE_KEYS or "scheduler" not in options:
-        got = sorted(map(str, options)) if unknown is True else sorted(map(str, unknown))  # type: ignore[arg-type]
-        raise ValueError(
-            f"Trainer.fit: expected scheduler as a dict of scheduler, interval, frequency, monitor, got {got}"
-        )
-    schedule, interval = options["scheduler"], options.get("interval", "epoch")
-    if not hasattr(schedule, "step") and callable(schedule):
-        schedule = schedule(optimizer)
-    if not hasattr(schedule, "step"):
-        raise TypeError(f"Trainer.fit: expected scheduler to be a schedule, got {type(schedule).__name__}")
-    if interval not in ("epoch", "step"):
-        raise ValueError(
-            f"Trainer.fit: expected a schedule's interval to be 'epoch' or 'step', got {interval!r}"
-        )
-    plateau = isinstance(schedule, ReduceLROnPlateau)
-    if "monitor" in options and not plateau:
-        raise ValueError(
-            f"Trainer.fit: monitor is for ReduceLROnPlateau, got it for {type(schedule).__name__}; leave it out"
-        )
-    monitor = options.get("monitor", "val_loss") if plateau else None
-    return Schedule(
-        schedule, interval, _at_least("a schedule's frequency", options.get("frequency", 1), 1), monitor
-    )
-
-
-def _joined(outputs: list[Any]) -> Any:
-    from .. import cat
-
-    first = outputs[0]
-    if isinstance(first, Tensor):
-        return cat(outputs, 0)
-    if isinstance(first, Mapping):
-        return {key: _joined([o[key] for o in outputs]) for key in first}
-    if isinstance(first, (list, tuple)):
-        return type(first)(_joined(list(parts)) for parts in zip(*outputs, strict=True))
-    return outputs
-
-
-def _square_sum(m: Any, g: Any) -> float:
-    g = g.reshape(-1)
-    return float(m.dot(g, g)) if g.dtype.kind == "f" else float((g * g).sum())
-
-
-def _all_finite(m: Any, g: Any) -> bool:
-    return bool(m.isfinite(g).all())
