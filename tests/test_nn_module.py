@@ -193,6 +193,13 @@ def test_threads_call_one_module_in_modes_of_their_own():
     assert set(found[True]) == {True} and set(found[False]) == {False}
 
 
+def test_a_layout_of_memory_that_there_is_not_is_refused():
+    m = nn.Linear(1, 1)
+    assert m.to(memory_format=minigrad.contiguous_format) is m
+    with pytest.raises(TypeError, match="argument 'memory_format' must be"):
+        m.to(memory_format="channels_last")
+
+
 # ---- state -----------------------------------------------------------------------------------------------
 
 

@@ -10,7 +10,7 @@ from ..op import composite
 from .arguments import row
 from .arithmetic import clamp
 from .creation import arange, ones_like, zeros
-from .indexing import index_add
+from .indexing import index_add, index_copy
 from .layers import embedding
 from .reductions import cumsum
 
@@ -129,6 +129,6 @@ def _largest(rows: Any, bag: Any, kept: Any, count: int) -> Any:
     bag = bag[chosen]
     place = arange(bag.shape[0]) - (cumsum(sizes, 0) - sizes)[bag]
     grid = zeros(count * longest, rows.shape[1], dtype=rows.dtype).fill_(-math.inf)
-    grid = row("setitem", grid, rows[chosen], index=(bag * longest + place)._array)
+    grid = index_copy(grid, 0, bag * longest + place, rows[chosen])
     best = grid.reshape(count, longest, -1).max(1).values
     return row("where", (sizes > 0).unsqueeze(1), best, 0.0)

@@ -15,6 +15,7 @@ from .. import backend, dtypes
 from ..autograd import Removable, no_grad
 from ..errors import describe
 from ..functions.creation import empty_like
+from ..functions.factory import check_memory_format
 from ..tensor import Tensor
 from . import hooks, state
 from .parameter import Buffer, Parameter, typename
@@ -379,7 +380,7 @@ class Module:
         """
         device, dtype = kwargs.pop("device", None), kwargs.pop("dtype", None)
         kwargs.pop("non_blocking", None)
-        kwargs.pop("memory_format", None)
+        check_memory_format("to", kwargs.pop("memory_format", None))
         if kwargs or len(args) > 3:
             raise TypeError(f"to() received an invalid combination of arguments - got {[*map(typename, args), *kwargs]}, but "
                             f"expected a device, a dtype or a tensor")  # fmt: skip
