@@ -570,6 +570,23 @@ def test_a_resumed_run_takes_back_the_rows_after_its_checkpoint(tmp_path, interv
     )
 
 
+def test_a_column_that_came_after_the_checkpoint_is_taken_back_too(tmp_path):
+    def run(folder, epochs, ckpt=None, every=2):
+        callbacks = [CSVLogger(folder / "log.csv"), ModelCheckpoint(folder, "{epoch}", save_top_k=-1)]
+        trainer = quiet(max_epochs=epochs, check_val_every_n_epoch=every, callbacks=callbacks)
+        fit(linear(), trainer, val=loader(8, 4), ckpt_path=ckpt)
+        return (folder / "log.csv").read_text()
+
+    (tmp_path / "a").mkdir(), (tmp_path / "b").mkdir()
+    whole = run(tmp_path / "a", 3)
+    run(tmp_path / "b", 2)
+    assert run(tmp_path / "b", 3, tmp_path / "b" / "epoch=0.safetensors") == whole
+    text = (tmp_path / "b" / "log.csv").read_text()
+    (tmp_path / "b" / "log.csv").write_text(text.replace("loss", "cost"))
+    with pytest.raises(ValueError, match="isn't the file of the run that is resumed: expected the columns"):
+        run(tmp_path / "b", 3, tmp_path / "b" / "epoch=0.safetensors")
+
+
 # ---- TensorBoard -----------------------------------------------------------------------------------------
 
 

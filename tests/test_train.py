@@ -476,6 +476,14 @@ def test_estimated_stepping_batches_is_what_onecycle_needs():
     assert found == [(6, 18), (5, 5), (5, 5), (math.inf, None)]
 
 
+def test_a_schedule_made_for_steps_that_steps_by_epochs_is_pointed_out():
+    with pytest.warns(
+        UserWarning, match=r'OneCycleLR is made for 12 steps, but will take 2, .* "interval": "step"'
+    ):
+        rates(lambda o: optim.lr_scheduler.OneCycleLR(o, 0.1, total_steps=12))
+    rates(lambda o: {"scheduler": optim.lr_scheduler.OneCycleLR(o, 0.1, total_steps=13), "interval": "step"})
+
+
 # ---- models with their own steps -------------------------------------------------------------------------
 
 
@@ -1321,6 +1329,21 @@ REFUSED = [
         "Stepless defines training_step, but no test_step",
     ),
     (lambda: quiet().evaluate(linear(), BATCH), ValueError, "expected loss= or metrics=, got neither"),
+    (
+        lambda: fit(linear(), quiet(max_epochs=2), train=(b for b in loader())),
+        RuntimeError,
+        "the training loader, generator, gave no batch in epoch 2; an iterator can be gone through only once",
+    ),
+    (
+        lambda: fit(linear(), quiet(max_epochs=2), val=(b for b in loader())),
+        RuntimeError,
+        "the validation loader, generator, gave no batch; .* raise limit_val_batches",
+    ),
+    (
+        lambda: quiet(limit_test_batches=0.1).evaluate(linear(), loader(), loss=CE),
+        RuntimeError,
+        "the test loader, DataLoader, gave no batch; .* raise limit_test_batches",
+    ),
     (lambda: quiet().predict(linear(), []), ValueError, "the loader gave no batch"),
     (lambda: quiet().predict(linear(), [{"x": 1}]), TypeError, "got dict of x; .* or define predict_step"),
     (
@@ -1360,10 +1383,7 @@ REFUSED = [
         "val_check_interval=9 is more than the 6 batches",
     ),
     (
-        lambda: (
-            fit(linear(), quiet(val_check_interval=0.5), train=iter(loader()), val=loader())
-            and fit(linear(), quiet(val_check_interval=0.5), train=(b for b in loader()), val=loader())
-        ),
+        lambda: fit(linear(), quiet(val_check_interval=0.5), train=(b for b in loader()), val=loader()),
         ValueError,
         "val_check_interval=0.5 is a fraction of an unknown number",
     ),

@@ -688,25 +688,28 @@ class CSVLogger(Callback):
         self.filename, self.separator, self.append = os.path.abspath(filename), separator, append
         self.interval = interval
         self._columns: list[str] = []
-        self._size = 0
+        self._rows = 0
 
     def setup(self, trainer: Any, model: Any, stage: str) -> None:
         if stage == "fit":
-            self._columns, self._size = [], 0
+            self._columns, self._rows = [], 0
 
     def on_fit_start(self, trainer: Any, model: Any) -> None:
         os.makedirs(os.path.dirname(self.filename), exist_ok=True)
-        there = os.path.getsize(self.filename) if os.path.exists(self.filename) else 0
-        if self._columns and there >= self._size:
-            os.truncate(self.filename, self._size)
-            return
-        self._columns, self._size = [], 0
-        if self.append and there:
-            with open(self.filename, newline="", encoding="utf-8") as f:
-                self._columns = next(csv.reader(f, delimiter=self.separator))
-            self._size = there
-        elif there:
-            os.truncate(self.filename, 0)
+        header, *rows = self._read() or [[]]
+        if self._columns and len(rows) >= self._rows:  # a resumed run: as the file was at its checkpoint
+            n = len(self._columns)
+            if header[:n] != self._columns:
+                raise ValueError(
+                    f"CSVLogger: {self.filename} isn't the file of the run that is resumed: expected the columns "
+                    f"{self._columns}, got {header}; give the run's own file, or another name"
+                )
+            self._write([row[:n] for row in rows[: self._rows]])
+        elif self.append and header:
+            self._columns, self._rows = header, len(rows)
+        else:
+            self._columns, self._rows = [], 0
+            self._write([])
 
     def on_log(self, trainer: Any, model: Any, values: dict[str, float], step: int, when: str) -> None:
         if when != self.interval:
@@ -716,33 +719,35 @@ class CSVLogger(Callback):
             row["step"] = step
         row |= values
         if new := [name for name in row if name not in self._columns]:
-            self._widen(new)
+            rows = self._read()[1:]
+            self._columns = [*self._columns, *new]
+            self._write([[*r, *([""] * (len(self._columns) - len(r)))] for r in rows])
         text = io.StringIO()
-        csv.writer(text, delimiter=self.separator, lineterminator="\n").writerow(
-            [_field(row.get(name, math.nan)) for name in self._columns]
-        )
+        self._writer(text).writerow([_field(row.get(name, math.nan)) for name in self._columns])
         with open(self.filename, "a", newline="", encoding="utf-8") as f:
-            f.write(text.getvalue())
-            f.flush()
-            self._size = f.tell()
+            f.write(text.getvalue())  # at once, so that no reader sees half a row
+        self._rows += 1
 
-    def _widen(self, new: list[str]) -> None:
-        """Gives all rows so far a place for columns that have come up."""
-        rows: list[list[str]] = []
-        if self._columns:
-            with open(self.filename, newline="", encoding="utf-8") as f:
-                rows = list(csv.reader(f, delimiter=self.separator))[1:]
-        self._columns = [*self._columns, *new]
+    def _writer(self, f: Any) -> Any:
+        return csv.writer(f, delimiter=self.separator, lineterminator="\n")
+
+    def _read(self) -> list[list[str]]:
+        if not os.path.exists(self.filename):
+            return []
+        with open(self.filename, newline="", encoding="utf-8") as f:
+            return list(csv.reader(f, delimiter=self.separator))
+
+    def _write(self, rows: list[list[str]]) -> None:
+        """The whole file anew."""
         with atomic_write(self.filename, "w", newline="") as f:
-            writer = csv.writer(f, delimiter=self.separator, lineterminator="\n")
-            writer.writerow(self._columns)
-            writer.writerows([*row, *([""] * (len(self._columns) - len(row)))] for row in rows)
+            if self._columns:
+                self._writer(f).writerows([self._columns, *rows])
 
     def state_dict(self) -> dict[str, Any]:
-        return {"columns": list(self._columns), "size": self._size}
+        return {"columns": list(self._columns), "rows": self._rows}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self._columns, self._size = list(state_dict["columns"]), state_dict["size"]
+        self._columns, self._rows = list(state_dict["columns"]), state_dict["rows"]
 
 
 def _field(value: Any) -> Any:

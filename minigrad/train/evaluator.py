@@ -156,6 +156,11 @@ class Evaluator:
             close = getattr(batches, "close", None)
             if close is not None:
                 close()
+        if not idx:
+            raise RuntimeError(
+                f"Trainer: the {stage} loader, {type(loader).__name__}, gave no batch; pass a DataLoader or a list (an "
+                f"iterator can be gone through only once), or raise limit_{'val' if stage == 'validation' else stage}_batches"
+            )
         call("epoch_end")
         return True
 

@@ -145,7 +145,7 @@ def _terms(loss: Any, target: Any) -> float:
         labels = np.asarray(target.tolist()).reshape(-1)
         labels = labels if ignored is None else labels[labels != ignored]
         return float(np.asarray(weight.tolist())[labels].sum())
-    return array.size if ignored is None else array.size - np.count_nonzero(array == ignored)
+    return array.size if ignored is None else array.size - int((array == ignored).sum())
 
 
 def batch_size(batch: Any) -> int:

@@ -12,6 +12,7 @@ import math
 import os
 import signal
 import threading
+import warnings
 from collections.abc import Callable as Function
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
@@ -261,7 +262,11 @@ class Trainer(Evaluator):
             return metric.higher_is_better
         if "loss" in name or "error" in name:
             return False
-        return True if "acc" in name else None
+        return (
+            True
+            if any(word in name for word in ("acc", "auc", "auroc", "f1", "precision", "recall"))
+            else None
+        )
 
     def running_values(self) -> dict[str, float]:
         """What progress shows within an epoch: the loss so far and metrics that are cheap to ask for."""
@@ -312,9 +317,10 @@ class Trainer(Evaluator):
             weighted by the elements of the target too.
         optimizer : an optimizer, or a function of the parameters that makes one (``optim.Adam`` itself, say).
         scheduler : a schedule, stepping at the end of epochs; or a dict {"scheduler", "interval": "epoch" or
-            "step" (optimizer steps), "frequency", "monitor" (for ReduceLROnPlateau, by default "val_loss")};
-            or a list of these; a function of the optimizer makes one too.
-        metrics : measured on the outputs in training and validation.
+            "step" (optimizer steps; what OneCycleLR wants), "frequency", "monitor" (for ReduceLROnPlateau, by
+            default "val_loss")}; or a list of these; a function of the optimizer makes one too.
+        metrics : measured on the outputs in training and validation; those of several values (a confusion
+            matrix) have no place in the History, so give them to ``evaluate``.
         ckpt_path : go on from this checkpoint; "last" is the last one in the ModelCheckpoint's folder, or the
             beginning when there is none yet; "best" the best one of this Trainer's ModelCheckpoint.
 
@@ -421,6 +427,14 @@ class Trainer(Evaluator):
             [] if scheduler is None else scheduler if isinstance(scheduler, (list, tuple)) else [scheduler]
         )
         self.schedules = [schedule_of(s, optimizer) for s in given]
+        for s in self.schedules:
+            steps, epochs = getattr(s.schedule, "total_steps", None), self.max_epochs
+            if s.interval == "epoch" and steps and 0 < epochs < steps:
+                warnings.warn(
+                    f"Trainer.fit: {type(s.schedule).__name__} is made for {steps} steps, but will take {epochs}, one an "
+                    f'epoch; declare {{"scheduler": …, "interval": "step"}}',
+                    stacklevel=3,
+                )
         self._parameters = [p for group in optimizer.param_groups for p in group["params"]]
 
     def _resume(self, ckpt_path: Any, best: str) -> None:
@@ -460,6 +474,11 @@ class Trainer(Evaluator):
             self._call("on_train_epoch_start")
         if not loop.pass_done:
             self._batches()
+            if not loop.batch:
+                raise RuntimeError(
+                    f"Trainer: the training loader, {type(self.train_loader).__name__}, gave no batch in epoch "
+                    f"{loop.epoch + 1}; an iterator can be gone through only once: pass a DataLoader or a list"
+                )
             loop.pass_done = True
         if self._group:  # a stream that ended within a group
             self._optimizer_step()
