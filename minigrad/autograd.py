@@ -13,33 +13,33 @@ from __future__ import annotations
 import functools
 import heapq
 import importlib
-import inspect
 import itertools
 import os
 import traceback
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextvars import ContextVar
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from . import backend, dtypes, errors
+from .modes import (  # noqa: F401  # PyTorch's place for them
+    STATE,
+    Mode,
+    State,
+    capture,
+    detect_anomaly,
+    enable_grad,
+    inference_mode,
+    is_anomaly_enabled,
+    is_grad_enabled,
+    is_inference_mode_enabled,
+    no_grad,
+    set_detect_anomaly,
+    set_grad_enabled,
+)  # fmt: skip
 from .op import OPS, Namespace, Op
 
-
-class State(NamedTuple):
-    """What changes how ``apply`` works; one context variable, so that threads don't share it."""
-
-    grad: bool = True
-    inference: bool = False
-    anomaly: bool = False
-    check_nan: bool = True
-    recorder: Callable[..., None] | None = None  # capture: (function, m, args, attrs, results)
-    saved_hooks: tuple[Callable[[Any], Any], Callable[[Any], Any]] | None = None
-
-
-STATE: ContextVar[State] = ContextVar("minigrad_state", default=State())
 _number = itertools.count()
 
 
@@ -82,13 +82,10 @@ class Variable:
         base = self._base
         if self._views is None or base is None or not base._requires_grad:
             return
-        token = STATE.set(STATE.get()._replace(grad=True))
-        try:
-            fresh = base
+        fresh = base
+        with Mode(grad=True):
             for op, attrs in self._views:
                 fresh = apply(op, (fresh,), attrs)
-        finally:
-            STATE.reset(token)
         self._node, self._index, self._requires_grad = fresh._node, fresh._index, True
 
 
@@ -493,7 +490,7 @@ def _promoted(
     return [
         a if a is None or i in fixed else (a if a.dtype == target else run(_cast, m, a, dtype=target))
         if isinstance(x, Variable)
-        else m.asarray(a, dtype=target)
+        else m.asarray(a).astype(target)  # -1 as uint8 is 255, as in PyTorch
         for i, (a, x) in enumerate(zip(arrays, inputs, strict=True))
     ]  # fmt: skip
 
@@ -727,26 +724,20 @@ class Walk:
             self.needed = _needed(nodes, {target for target, _ in self.targets})
         backend.keep_freed_memory()
         state = STATE.get()
-        self.check_nan, token = (
-            state.anomaly and state.check_nan,
-            STATE.set(state._replace(grad=create_graph)),
-        )
-        try:
-            with np.errstate(all="ignore"):
-                for t, g in roots:
-                    if self.needed is None or t._node is None or t._node in self.needed:
-                        self.send(edge(t), g if create_graph else g._array, owned=False)
-                while self.heap:
-                    node = heapq.heappop(self.heap)[1]
-                    self.visit(node, self.pending.pop(node))
-                for leaf, g in self.leaves.items():
-                    if wanted is None or (leaf, 0) in self.targets:
-                        self.found[leaf, 0] = _hooked(leaf._hooks, g, create_graph)
-                for t in dict.fromkeys(self.leaves if wanted is None else wanted) if accumulate else ():
-                    if (g := self.found.get(edge(t))) is not None:
-                        _accumulate(t, g, t in self.owned and not t._hooks, create_graph)
-        finally:
-            STATE.reset(token)
+        self.check_nan = state.anomaly and state.check_nan
+        with Mode(grad=create_graph), np.errstate(all="ignore"):
+            for t, g in roots:
+                if self.needed is None or t._node is None or t._node in self.needed:
+                    self.send(edge(t), g if create_graph else g._array, owned=False)
+            while self.heap:
+                node = heapq.heappop(self.heap)[1]
+                self.visit(node, self.pending.pop(node))
+            for leaf, g in self.leaves.items():
+                if wanted is None or (leaf, 0) in self.targets:
+                    self.found[leaf, 0] = _hooked(leaf._hooks, g, create_graph)
+            for t in dict.fromkeys(self.leaves if wanted is None else wanted) if accumulate else ():
+                if (g := self.found.get(edge(t))) is not None:
+                    _accumulate(t, g, t in self.owned and not t._hooks, create_graph)
 
     def send(self, to: tuple[Any, int], g: Any, owned: bool) -> None:
         """Adds a gradient to what waits at a node's output or a leaf."""
@@ -970,167 +961,6 @@ def grad(
             )
         found[i] = g if g is None or isinstance(g, Variable) else wrap(g)
     return tuple(found)
-
-
-# ---- modes -----------------------------------------------------------------------------------------------
-
-
-class _Mode:
-    """A mode that is a context manager and a decorator, for functions and generators alike."""
-
-    changes: dict[str, Any] = {}  # noqa: RUF012
-    _before: list[State]  # the states to go back to, one for each open block
-
-    def __enter__(self) -> Any:
-        self.__dict__.setdefault("_before", []).append(STATE.get())
-        STATE.set(STATE.get()._replace(**self.changes))
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        STATE.set(self._before.pop())
-
-    def clone(self) -> Any:
-        fresh = _new(type(self))
-        fresh.changes = self.changes
-        return fresh
-
-    def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        @functools.wraps(function)
-        def wrapper(*args: Any, **kwargs: Any) -> Any:
-            with self.clone():
-                return function(*args, **kwargs)
-
-        @functools.wraps(function)
-        def generator(*args: Any, **kwargs: Any) -> Iterator[Any]:
-            inner = function(*args, **kwargs)
-            step, value = inner.send, None
-            while True:  # the mode holds while the generator runs, and not while its user does
-                try:
-                    with self.clone():
-                        item = step(value)
-                except StopIteration as stop:
-                    return stop.value
-                try:
-                    step, value = inner.send, (yield item)
-                except GeneratorExit:
-                    with self.clone():
-                        inner.close()
-                    raise
-                except BaseException as e:
-                    step, value = inner.throw, e
-
-        return generator if inspect.isgeneratorfunction(function) else wrapper
-
-
-class _Bare(_Mode):
-    """A mode without arguments: ``@no_grad`` decorates as ``@no_grad()`` does."""
-
-    def __new__(cls, function: Any = None) -> Any:
-        made = super().__new__(cls)
-        return made if function is None else made(function)
-
-
-class no_grad(_Bare):
-    """Nothing is recorded: for inference, updates and metrics. A context manager and a decorator."""
-
-    changes = {"grad": False}  # noqa: RUF012
-
-
-class enable_grad(_Bare):
-    """Recording, inside a ``no_grad`` block too."""
-
-    changes = {"grad": True}  # noqa: RUF012
-
-
-class _Switch(_Mode):
-    """A mode that holds at once when made, until the block's end when used as a context."""
-
-    def __init__(self, **changes: Any) -> None:
-        self.changes, self._before = changes, [STATE.get()]
-        STATE.set(STATE.get()._replace(**changes))
-
-    def __enter__(self) -> Any:
-        return self if self._before else super().__enter__()
-
-    def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        STATE.set(self._before.pop())
-        return super().__call__(function)
-
-    def clone(self) -> Any:
-        fresh = super().clone()
-        fresh._before = []
-        return fresh
-
-
-class set_grad_enabled(_Switch):
-    """Recording or not, by ``mode``: at once when called, until the block's end when used as a context."""
-
-    def __init__(self, mode: bool) -> None:
-        super().__init__(grad=bool(mode))
-
-
-class inference_mode(_Mode):
-    """``no_grad``, and its tensors can never be part of a graph later."""
-
-    def __new__(cls, mode: Any = True) -> Any:
-        made = super().__new__(cls)
-        if not callable(mode):
-            return made
-        made.__init__(True)  # type: ignore[misc]
-        return made(mode)
-
-    def __init__(self, mode: Any = True) -> None:
-        self.changes = {"grad": not mode, "inference": bool(mode)}
-
-
-class detect_anomaly(_Mode):
-    """Remembers where each op was called, and raises when a gradient turns NaN, saying which op made it."""
-
-    def __init__(self, check_nan: bool = True) -> None:
-        self.changes = {"anomaly": True, "check_nan": check_nan}
-
-
-class set_detect_anomaly(_Switch):
-    """``detect_anomaly`` as a switch."""
-
-    def __init__(self, mode: bool, check_nan: bool = True) -> None:
-        super().__init__(anomaly=bool(mode), check_nan=check_nan)
-
-
-def is_grad_enabled() -> bool:
-    """True where apply records."""
-    return STATE.get().grad
-
-
-def is_inference_mode_enabled() -> bool:
-    """True inside ``inference_mode``."""
-    return STATE.get().inference
-
-
-def is_anomaly_enabled() -> bool:
-    """True inside ``detect_anomaly``."""
-    return STATE.get().anomaly
-
-
-class capture:
-    """Records every function that runs on raw arrays, for replay: ``with capture() as tape: step()``.
-
-    Each entry of ``tape.calls`` is (function, m, args, attrs, results): forwards, gradient rules,
-    accumulation and optimizer updates alike; ``results`` are the arrays made, in order.
-    """
-
-    def __init__(self) -> None:
-        self.calls: list[tuple[Any, Any, tuple[Any, ...], dict[str, Any], tuple[Any, ...]]] = []
-
-    def __enter__(self) -> capture:
-        self._token = STATE.set(STATE.get()._replace(recorder=self._record))
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        STATE.reset(self._token)
-
-    def _record(self, function: Any, m: Any, args: Any, attrs: dict[str, Any], results: Any) -> None:
-        self.calls.append((function, m, tuple(args), dict(attrs), tuple(results)))
 
 
 # What is built on the graph, under PyTorch's paths: minigrad.autograd.Function, minigrad.autograd.functional …

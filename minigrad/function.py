@@ -15,8 +15,9 @@ from types import SimpleNamespace
 from typing import Any
 
 from . import autograd, backend, errors
-from .autograd import STATE, Node, edge, is_grad_enabled, no_grad, wrap
+from .autograd import Node, edge, wrap
 from .generator import current_generator, use_generator
+from .modes import STATE, Mode, is_grad_enabled, no_grad
 from .nest import flatten
 from .tensor import Tensor
 
@@ -378,12 +379,9 @@ class _Segment:
             return t
 
         args, kwargs = self.rebuild([fetch() for fetch in self.leaves])
-        token = STATE.set(STATE.get()._replace(grad=True, saved_hooks=(keep, lambda t: t)))
-        try:
-            with contextlib.suppress(_Stop), self._same_random_numbers():
-                self.call(*args, **kwargs)
-        finally:
-            STATE.reset(token)
+        again = Mode(grad=True, saved_hooks=(keep, lambda t: t))
+        with again, contextlib.suppress(_Stop), self._same_random_numbers():
+            self.call(*args, **kwargs)
         if count != len(self.places):
             raise CheckpointError(f"checkpoint: A different number of tensors was saved during the original forward and "
                                   f"recomputation: {len(self.places)} and {count}; the function must do the same when it "
@@ -423,11 +421,8 @@ def checkpoint(
     segment = _Segment(
         function, (args, kwargs), preserve_rng_state, determinism_check == "default", early_stop
     )
-    token = STATE.set(STATE.get()._replace(saved_hooks=(segment.pack, segment.unpack)))
-    try:
+    with Mode(saved_hooks=(segment.pack, segment.unpack)):
         return function(*args, **kwargs)
-    finally:
-        STATE.reset(token)
 
 
 def checkpoint_sequential(

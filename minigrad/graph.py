@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from .autograd import STATE, AccumulateGrad, Node, Variable, edge
+from .autograd import AccumulateGrad, Node, Variable, edge
+from .modes import Mode
 
 
 class GradientEdge(NamedTuple):
@@ -27,7 +28,7 @@ def get_gradient_edge(tensor: Any) -> GradientEdge:
     return GradientEdge(AccumulateGrad(node) if isinstance(node, Variable) else node, index)
 
 
-class saved_tensors_hooks:
+class saved_tensors_hooks(Mode):
     """In a ``with`` block, ``pack(tensor)`` is kept instead of each tensor saved for backward.
 
     ``unpack(packed)`` must give back a tensor of equal content when backward asks for it. Of nested blocks
@@ -35,13 +36,7 @@ class saved_tensors_hooks:
     """
 
     def __init__(self, pack_hook: Callable[[Any], Any], unpack_hook: Callable[[Any], Any]) -> None:
-        self.hooks = pack_hook, unpack_hook
-
-    def __enter__(self) -> None:
-        self._token = STATE.set(STATE.get()._replace(saved_hooks=self.hooks))
-
-    def __exit__(self, *exc: object) -> None:
-        STATE.reset(self._token)
+        super().__init__(saved_hooks=(pack_hook, unpack_hook))
 
 
 class save_on_cpu(saved_tensors_hooks):
