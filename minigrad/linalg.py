@@ -8,11 +8,22 @@ from collections.abc import Sequence
 from typing import Any
 
 from .functions.arguments import cast, dim_of, row, tensor_of
+from .functions.blocks import cross as _cross
 from .functions.creation import eye
 from .functions.shapes import diagonal as _diagonal
 from .tensor import Tensor
 
-__all__ = ["diagonal", "matmul", "matrix_norm", "matrix_power", "multi_dot", "norm", "vecdot", "vector_norm"]
+__all__ = [
+    "cross",
+    "diagonal",
+    "matmul",
+    "matrix_norm",
+    "matrix_power",
+    "multi_dot",
+    "norm",
+    "vecdot",
+    "vector_norm",
+]
 
 
 def vector_norm(
@@ -93,6 +104,11 @@ def matmul(input: Tensor, other: Tensor) -> Tensor:
 def vecdot(x: Tensor, y: Tensor, *, dim: int = -1) -> Tensor:
     """Σ xᵢ yᵢ along dim, the others broadcast."""
     return row("sum", row("mul", x, y), dim=dim)
+
+
+def cross(input: Tensor, other: Tensor, *, dim: int = -1) -> Tensor:
+    """The vector product of three-dimensional vectors along dim."""
+    return _cross(input, other, dim)
 
 
 def diagonal(A: Tensor, *, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:

@@ -12,7 +12,9 @@ from . import (
     activations,
     arithmetic,
     binding,
+    blocks,
     creation,
+    elementary,
     fills,
     groups,
     indexing,
@@ -22,14 +24,19 @@ from . import (
     noise,
     pairs,
     products,
+    queries,
     reductions,
+    searching,
     shapes,
     shrinkage,
+    statistics,
 )
 
 binding.bind_operators()
 FUNCTIONS: dict[str, Callable[..., Any]] = binding.bind_functions()
 
 __all__ = [
-    "FUNCTIONS", "activations", "arithmetic", "binding", "creation", "fills", "groups", "indexing", "inplace", "layers", "margins", "noise", "ops", "pairs", "products", "random", "reductions", "shapes", "shrinkage",
+    "FUNCTIONS", "activations", "arithmetic", "binding", "blocks", "creation", "elementary", "fills", "groups",
+    "indexing", "inplace", "layers", "margins", "noise", "ops", "pairs", "products", "queries", "random",
+    "reductions", "searching", "shapes", "shrinkage", "statistics",
 ]  # fmt: skip

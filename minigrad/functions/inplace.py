@@ -94,5 +94,7 @@ for _new, _old in {
     "greater": "gt", "greater_equal": "ge", "less": "lt", "less_equal": "le", "not_equal": "ne", "clip": "clamp",
     "fix": "trunc", "swapaxes": "transpose", "swapdims": "transpose", "moveaxis": "movedim", "concat": "cat",
     "concatenate": "cat", "row_stack": "vstack", "ger": "outer",
+    "arcsin": "asin", "arccos": "acos", "arctan": "atan", "arctan2": "atan2", "arcsinh": "asinh", "arccosh": "acosh",
+    "arctanh": "atanh", "trapz": "trapezoid",
 }.items():  # fmt: skip
     alias(_new, _old)

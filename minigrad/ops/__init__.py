@@ -1,8 +1,8 @@
 """The rows, by family. Importing this makes the op table and refuses it whole if one row is wrong."""
 
 from .. import op
-from . import elementwise, fused, index, linalg, optimizer, reduce, shape
+from . import elementwise, fused, index, linalg, optimizer, reduce, shape, trigonometry
 
 op.check_table()
 
-__all__ = ["elementwise", "fused", "index", "linalg", "optimizer", "reduce", "shape"]
+__all__ = ["elementwise", "fused", "index", "linalg", "optimizer", "reduce", "shape", "trigonometry"]

@@ -125,8 +125,8 @@ def _(m, g, x, y):
 
 @elementwise(promote="same", numpy="power", domain=((0.5, 2), (-2, 2)), public=False)
 def pow(m, x, y):
-    """xʸ."""
-    return m.power(x, y)
+    """xʸ; of booleans, true but where x is false and y true."""
+    return m.power(x, y) if not (_is_bool(x) and _is_bool(y)) else m.logical_or(x, m.logical_not(y))
 
 
 @pow.vjp("x")
@@ -593,6 +593,18 @@ def sigmoid(m, x):
 @sigmoid.vjp
 def _(m, g, out):
     return g * out * (1 - out)
+
+
+@elementwise(domain=(0.05, 0.95), flops=20, public=False)
+def logit(m, x):
+    """ln(x / (1 - x)), the inverse of sigmoid; NaN outside [0, 1], its gradient too."""
+    low = m.minimum(x, 0.3)  # about ½ the quotient loses what log1p of its distance from 1 keeps
+    return m.where(x < 0.3, m.log(low / (1 - low)), m.log1p((2 * x - 1) / (1 - x)))
+
+
+@logit.vjp
+def _(m, g, x):
+    return m.where((x < 0) | (x > 1), m.nan, g / m.abs(x * (1 - x)))  # the infinity at ±0 is g's
 
 
 @elementwise(domain=(-4, 4), kinks=(0,), analytic=False, flops=12)
