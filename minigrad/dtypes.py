@@ -15,7 +15,7 @@ import numpy as np
 from .errors import no_complex
 
 
-class dtype:  # noqa: N801 - PyTorch's name
+class dtype:
     """An element type. ``numpy_dtype`` is NumPy's; bfloat16's comes from ml_dtypes when first used."""
 
     __slots__ = ("_numpy", "category", "itemsize", "name")
@@ -126,6 +126,10 @@ def of_scalar(value: Any, name: str = "tensor") -> dtype:
     if isinstance(value, bool):
         return bool_
     if isinstance(value, int):
+        if not -(2**63) <= value < 2**63:
+            raise RuntimeError(
+                f"{name}: value cannot be converted to type int64_t without overflow: {value}; use a float"
+            )
         return int64
     if isinstance(value, float):
         return get_default_dtype()
@@ -152,7 +156,7 @@ def result_type(operands: Iterable[tuple[dtype, int]]) -> dtype:
     return found
 
 
-class finfo:  # noqa: N801 - PyTorch's name
+class finfo:
     """Machine limits of a floating-point dtype: bits, eps, max, min, tiny, smallest_normal, resolution."""
 
     def __init__(self, type: dtype | None = None) -> None:
@@ -172,7 +176,7 @@ class finfo:  # noqa: N801 - PyTorch's name
         self.resolution = float(info.resolution)
 
 
-class iinfo:  # noqa: N801 - PyTorch's name
+class iinfo:
     """Machine limits of an integer dtype: bits, max, min."""
 
     def __init__(self, type: dtype) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import autograd, backend, dtypes, errors
+from . import autograd, backend, dtypes, errors, subscripts
 from .autograd import Node, Removable, Variable, apply, wrap
 from .dtypes import as_dtype, dtype, from_numpy_dtype
 from .op import OPS
@@ -47,6 +47,20 @@ class Tensor(Variable):
     if TYPE_CHECKING:  # methods bound from the rows and composites
 
         def __getattr__(self, name: str) -> Any: ...
+
+        def _unary(self) -> Tensor: ...
+
+        def _binary(self, other: Any) -> Tensor: ...
+
+        __neg__ = __pos__ = __abs__ = __invert__ = _unary
+        __add__ = __sub__ = __mul__ = __truediv__ = __floordiv__ = __mod__ = __pow__ = __matmul__ = _binary
+        __radd__ = __rsub__ = __rmul__ = __rtruediv__ = __rfloordiv__ = __rmod__ = __rpow__ = __rmatmul__ = (
+            _binary
+        )
+        __iadd__ = __isub__ = __imul__ = __itruediv__ = __ifloordiv__ = __imod__ = __ipow__ = _binary
+        __and__ = __or__ = __xor__ = __rand__ = __ror__ = __rxor__ = __iand__ = __ior__ = __ixor__ = _binary
+        __lt__ = __le__ = __gt__ = __ge__ = _binary
+        __eq__ = __ne__ = _binary  # type: ignore[assignment]
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Tensor:
         return object.__new__(cls)
@@ -499,29 +513,10 @@ class Tensor(Variable):
     # ---- indexing ----------------------------------------------------------------------------------------
 
     def __getitem__(self, index: Any) -> Tensor:
-        index = _raw_index(self, index)
-        try:
-            return apply(OPS["getitem"], (self,), {"index": index})
-        except IndexError as e:
-            raise _index_error(self, index, e) from None
+        return subscripts.read(self, index)
 
     def __setitem__(self, index: Any, value: Any) -> None:
-        from .ops.index import is_basic
-
-        index = _raw_index(self, index)
-        autograd.check_writable(self, "setitem")
-        if not isinstance(value, Tensor):
-            value = as_tensor(value, dtype=self.dtype) if not isinstance(value, np.ndarray) else wrap(value)
-        try:
-            if is_basic(index):
-                part = apply(OPS["getitem"], (self,), {"index": index})
-                autograd.write(part, _assigned(part, value, "setitem"), "setitem")
-            else:
-                value = value if value.dtype is self.dtype else value.to(self.dtype)
-                result = apply(OPS["setitem"], (self, value), {"index": index, "accumulate": False})
-                autograd.write(self, result, "setitem")
-        except IndexError as e:
-            raise _index_error(self, index, e) from None
+        subscripts.write(self, index, value)
 
     # ---- printing ----------------------------------------------------------------------------------------
 
@@ -550,70 +545,6 @@ TYPE_NAMES = {"float32": "Float", "float64": "Double", "float16": "Half", "bfloa
 _GRAPH_STATE = {"_array", "_version", "_node", "_index", "_requires_grad", "_grad", "_base", "_views", "_seen",
                 "_hooks", "_post_hooks", "_retains_grad", "_inference"}  # fmt: skip
 autograd.TENSOR[0] = Tensor
-
-
-def _assigned(part: Tensor, value: Tensor, name: str) -> Tensor:
-    """value broadcast to the part of a tensor it is written to, with history; leading ones may be dropped."""
-    shape = part._array.shape
-    while value.ndim > len(shape) and value.shape[0] == 1:
-        value = value.reshape(value.shape[1:])
-    clash = errors.broadcast_clash(tuple(value.shape), shape)
-    if (
-        clash
-        or value.ndim > len(shape)
-        or any(a not in (1, b) for a, b in zip(value.shape[::-1], shape[::-1], strict=False))
-    ):
-        raise RuntimeError(f"{name}: shape mismatch: value tensor of shape {list(value.shape)} cannot be broadcast to "
-                           f"indexing result of shape {list(shape)}; reshape it")  # fmt: skip
-    return apply(OPS["copy"], (part, value), _NONE)
-
-
-def _raw_index(t: Tensor, index: Any) -> Any:
-    """The index with tensors and lists as raw arrays, checked for range as NumPy would count it."""
-    parts = index if isinstance(index, tuple) else (index,)
-    out = []
-    for p in parts:
-        if isinstance(p, Tensor):
-            if p.dtype.category == 2:
-                raise IndexError(
-                    f"getitem: tensors used as indices must be long, int, byte or bool tensors, got {p.dtype}"
-                )
-            a = p._array
-            out.append(
-                a.astype(bool) if a.dtype == np.uint8 else a if a.ndim or a.dtype.kind == "b" else int(a)
-            )
-        elif isinstance(p, (list, np.ndarray, tuple, range)):
-            a = np.asarray(
-                [x.item() if isinstance(x, Tensor) and not x.ndim else x for x in p]
-                if not isinstance(p, np.ndarray)
-                else p
-            )
-            out.append(a.astype(np.int64) if a.size == 0 and a.dtype.kind == "f" else a)
-        elif isinstance(p, slice):
-            start, stop, step = (v.item() if isinstance(v, Tensor) else v for v in (p.start, p.stop, p.step))
-            out.append(slice(start, stop, step))
-            if step is not None and step <= 0:
-                raise ValueError("getitem: step must be greater than zero; use flip() to reverse")
-        elif p is None or p is Ellipsis or isinstance(p, (int, np.integer)):
-            out.append(p)
-        else:
-            raise TypeError(f"getitem: only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables "
-                            f"are valid indices (got {type(p).__name__})")  # fmt: skip
-    return tuple(out) if isinstance(index, tuple) else out[0]
-
-
-def _index_error(t: Tensor, index: Any, cause: Exception) -> IndexError:
-    parts = index if isinstance(index, tuple) else (index,)
-    if isinstance(index, int) and not t.ndim:
-        return IndexError(
-            "getitem: invalid index of a 0-dim tensor. Use `tensor.item()` to convert it to a number"
-        )
-    text = str(cause)
-    if "too many indices" in text:
-        text = f"too many indices for tensor of dimension {t.ndim}"
-    return IndexError(
-        f"getitem: {text}; the tensor has shape {tuple(t.shape)}, the index {len(parts)} part(s)"
-    )
 
 
 def _moved(t: Tensor, module: backend.ArrayModule) -> Tensor:

@@ -8,7 +8,7 @@ from .. import dtypes
 from ..autograd import apply
 from ..op import OPS, composite
 from ..tensor import Tensor
-from .arguments import NONE, factor_of, row
+from .arguments import NONE, row
 
 
 def _times(name: str, input: Any, other: Any, alpha: Any) -> Any:
@@ -73,7 +73,13 @@ def pow(input: Any, exponent: Any) -> Any:
 @composite(inplace=True)
 def addcmul(input: Any, tensor1: Any, tensor2: Any, *, value: Any = 1) -> Any:
     """input + value · tensor1 · tensor2."""
-    return input + factor_of(input, value) * tensor1 * tensor2
+    product = tensor1 * tensor2
+    if value != 1:
+        kind = result_type(input, product)
+        product = product.to(kind) * (
+            bool(value) if kind is dtypes.bool_ else int(value) if kind.category == 1 else value
+        )
+    return input + product
 
 
 @composite(inplace=True)
