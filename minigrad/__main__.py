@@ -2,33 +2,37 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs a command and returns its exit status: 0 done, 1 can't go on, 2 wrong usage, 130 interrupted."""
+    """Runs a command and returns its exit status: 0 done, 1 can't go on, 2 wrong usage, 130 interrupted,
+    141 nobody reads the output any more."""
     from .jobs import JobError
     from .jobs.parser import build, parse
 
     given = list(sys.argv[1:] if argv is None else argv)
     try:
         options = parse(given)
+        status = 0
         if options.version:
             from . import __version__
 
             print(f"minigrad {__version__}")
-            return 0
-        if options.command is None:
+        elif options.command is None:
             build()[0].print_help()
-            return 0
-        return _run(options)
+        else:
+            status = _run(options)
+        sys.stdout.flush()  # here, where a reader that is gone can be told
+        return status
     except JobError as e:
         return _failed(str(e))
-    except BrokenPipeError:  # the reader, head or less, has seen enough
-        sys.stderr.close()
-        return 0
+    except BrokenPipeError:  # the reader, head or less, has seen enough; Python must not try again at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except OSError as e:
         return _failed(_told(e))
     except KeyboardInterrupt:

@@ -20,7 +20,7 @@ import minigrad
 from minigrad.__main__ import main
 from minigrad.data import MNIST, SETS, Digits, FashionMNIST, sets
 from minigrad.jobs import images as images_module
-from minigrad.jobs import parser, training
+from minigrad.jobs import parser, threads, training
 from minigrad.jobs.images import Scaling, task_of
 from minigrad.jobs.recipe import PLAIN, Recipe
 from minigrad.jobs.runs import probabilities, read, trained
@@ -468,6 +468,65 @@ def test_a_loss_that_is_no_number_ends_the_job_in_one_sentence(run, tmp_path):
     )
 
 
+def test_a_damaged_checkpoint_is_named_when_a_run_is_to_go_on(run, tmp_path):
+    assert run("train", "digits", "--out", "r", *FAST)[0] == 0
+    (tmp_path / "r/checkpoint.safetensors").write_bytes(b"no")
+    status, _, err = run("train", "--resume", "r")
+    assert status == 1 and "r/checkpoint.safetensors: can't go on from it: " in err and err.count("\n") == 1
+    assert (tmp_path / "r/checkpoint.safetensors").read_bytes() == b"no"
+
+
+def test_ctrl_c_before_training_ends_with_status_130(run, monkeypatch):
+    def press(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, "choose", press)
+    assert run("train", "digits") == (130, "", "")
+
+
+def test_small_steps_run_with_one_thread_unless_told_otherwise(run, tmp_path, monkeypatch):
+    for name in threads.VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    assert (
+        threads.chosen(None, 1e6) == 1 and threads.chosen(None, 1e9) is None and threads.chosen(3, 1e6) == 3
+    )
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    assert threads.chosen(None, 1e6) is None
+    seen = []
+    kept = threads.threads
+    monkeypatch.setattr(threads, "threads", lambda number: seen.append(number) or kept(number))
+    for options in ([], ["--threads", 2]):
+        assert run("train", "digits", *FAST, *options)[0] == 0
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    assert run("train", "digits", *FAST)[0] == 0
+    assert seen == [None, 2, 1]
+    assert "--threads is at least 1, got 0" in run("train", "digits", "--threads", 0)[2]
+
+
+def test_the_number_of_threads_is_put_back(monkeypatch):
+    count = [7]
+    monkeypatch.setattr(
+        threads, "blas", lambda: threads.Blas(lambda: count[0], lambda n: count.__setitem__(0, n))
+    )
+    with pytest.raises(ZeroDivisionError), threads.threads(2):
+        assert count == [2]
+        raise ZeroDivisionError
+    assert count == [7]
+    monkeypatch.setattr(threads, "blas", lambda: None)
+    with threads.threads(2):
+        pass
+
+
+def test_numpys_own_openblas_is_told():
+    found = threads.blas()
+    if found is None:
+        pytest.skip("NumPy has another BLAS here")
+    before = found.get()
+    with threads.threads(1):
+        assert found.get() == 1
+    assert found.get() == before
+
+
 # ---- evaluate --------------------------------------------------------------------------------------------
 
 
@@ -508,6 +567,8 @@ def test_evaluate_wants_the_set_of_the_run(run, tmp_path):
 @pytest.mark.parametrize("spoil, words", [
     (lambda f: f.unlink(), "no run there: expected a folder with run.json that 'minigrad train' made"),
     (lambda f: f.write_text("{"), "run.json: not the description of a run (JSONDecodeError"),
+    (lambda f: f.write_text(f.read_text().replace('"0"', "0")), "run.json: not the description of a run (TypeError"),
+    (lambda f: f.unlink() or f.mkdir(), "run.json: expected a file, got a folder"),
     (lambda f: f.write_text("[]"), "run.json: not the description of a run (TypeError"),
     (lambda f: f.write_text(f.read_text().replace('"adam"', '"adm"')), "unknown optimizer 'adm'"),
     (lambda f: f.write_text(f.read_text().replace('"epochs": 1', '"epochs": "1"')), "not a recipe that can be run"),
@@ -700,6 +761,15 @@ def test_choices_that_cannot_be_are_refused_before_anything_is_done(run, tmp_pat
     status, out, err = run("train", *argv)
     assert status == 1 and out == "" and words in err and err.count("\n") == 1
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_reader_that_has_seen_enough_is_no_error():
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "minigrad", "info"]
+    done = subprocess.run(command, cwd=ROOT, stdout=writing, stderr=subprocess.PIPE, text=True)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (141, "")
 
 
 def test_help_names_every_command_and_every_option_says_something(run):

@@ -1,7 +1,7 @@
 """The commands, their options and their help. Only argparse is imported here: a wrong option costs no import.
 
 Unknown commands, options and names are refused with the nearest that there is. Exit statuses: 0 done, 1 the job
-can't go on, 2 wrong usage, 130 interrupted.
+can't go on, 2 wrong usage, 130 interrupted, 141 nobody reads the output any more.
 """
 
 from __future__ import annotations
@@ -71,7 +71,8 @@ def build() -> tuple[Parser, dict[str, Parser]]:
     parser = Parser(
         prog="python -m minigrad",
         description="A deep-learning framework on NumPy: train an image classifier and look at what came out.",
-        epilog="Each command has its own --help. The shortest way in: python -m minigrad train",
+        epilog="Each command has its own --help. The shortest way in: python -m minigrad train\n\n"
+        "exit status: 0 done, 1 the job can't go on (one sentence says why), 2 wrong usage, 130 interrupted",
     )
     parser.add_argument("--version", action="store_true", help="print the version and end")
     sub = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands", parser_class=Parser)
