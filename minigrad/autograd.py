@@ -11,13 +11,12 @@ gradients happen once, here. Functions built on this (Function, checkpoint, jaco
 from __future__ import annotations
 
 import functools
-import heapq
 import importlib
 import itertools
 import os
 import traceback
 import weakref
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -40,7 +39,7 @@ from .modes import (  # noqa: F401  # PyTorch's place for them
 )  # fmt: skip
 from .op import OPS, Namespace, Op
 
-_number = itertools.count()
+next_number = itertools.count().__next__  # of nodes and hooks, in the order in which they are made
 
 
 class Variable:
@@ -74,7 +73,7 @@ class Variable:
                 new = g if g._requires_grad else wrap(g._array.copy())
                 t._grad = new if t._grad is None else t._grad + new
 
-        add_hook(edge(self)[0], -3 - self._index, keep)
+        add_hook(edge(self)[0], RETAIN - self._index, keep)
 
     def _refresh(self) -> None:
         """Rebuilds a view's history when its base has been written to since."""
@@ -107,6 +106,13 @@ def edge(t: Any) -> Any:
     return None if not t._requires_grad else (t, 0) if t._node is None else (t._node, t._index)
 
 
+BEFORE, AFTER, RETAIN = (
+    -1,
+    -2,
+    -3,
+)  # hooks of a node: before it runs, after it; RETAIN - k: retain_grad of output k
+
+
 class Node:
     """One application of an op: its gradient rule's save list and its inputs' nodes, by position."""
 
@@ -117,12 +123,11 @@ class Node:
 
     def __init__(self, op: Any, parents: tuple[Any, ...], module: backend.ArrayModule) -> None:
         self.op, self.parents, self.module = op, parents, module
-        self.seq = next(_number)
+        self.seq = next_number()
         self.attrs: dict[str, Any] = {}
         self.saved: dict[int, Any] = {}
         self.shapes: tuple[Any, ...] = ()  # (shape, dtype) of the array inputs, None for numbers
-        # by output number; -1: before the node runs, -2: after it, -3 - k: retain_grad of output k
-        self.hooks: dict[int, dict[int, Any]] | None = None
+        self.hooks: dict[int, dict[int, Any]] | None = None  # by output number, BEFORE, AFTER or RETAIN
         self.kernel: backend.Kernel | None = None
         self.trace: str | None = None
         self.freed = False
@@ -143,11 +148,11 @@ class Node:
 
     def register_hook(self, hook: Callable[..., Any]) -> Removable:
         """Calls ``hook(grad_inputs, grad_outputs)`` after this node ran; a tuple returned replaces the first."""
-        return add_hook(self, -2, hook)
+        return add_hook(self, AFTER, hook)
 
     def register_prehook(self, hook: Callable[..., Any]) -> Removable:
         """Calls ``hook(grad_outputs)`` before this node runs; a tuple returned replaces them."""
-        return add_hook(self, -1, hook)
+        return add_hook(self, BEFORE, hook)
 
     def save(self, position: int, t: Any, array: Any, hooks: Any) -> None:
         """Keeps an array for the rule, with the version it had. Outputs have negative positions."""
@@ -249,8 +254,8 @@ class Node:
 
     def owns(self, r: Any, grads: list[Any], results: list[Any]) -> bool:
         """Is r, one of the results, nobody else's, so that a leaf may keep it and add to it?"""
-        kept = [*grads, *(s[0] for s in self.saved.values())]
-        return sum(x is r for x in results) == 1 and not any(x is r for x in kept)
+        known = [*results, *grads, *[s[0] for s in self.saved.values()]]
+        return sum([x is r for x in known]) == 1
 
     def release(self) -> None:
         if self.saved:
@@ -286,7 +291,7 @@ def add_hook(node: Node, index: int, hook: Callable[..., Any]) -> Removable:
     if node.hooks is None:
         node.hooks = {}
     table = node.hooks.setdefault(index, {})
-    key = next(_number)
+    key = next_number()
     table[key] = hook
     return Removable(table, key)
 
@@ -488,7 +493,7 @@ def _promoted(
     first = next(a for a, x in zip(arrays, inputs, strict=True) if isinstance(x, Variable))
     m = backend.module_of(first).m
     return [
-        a if a is None or i in fixed else (a if a.dtype == target else run(_cast, m, a, dtype=target))
+        a if a is None or i in fixed else (a if a.dtype == target else call_row("to", m, a, dtype=target))
         if isinstance(x, Variable)
         else m.asarray(a).astype(target)  # -1 as uint8 is 255, as in PyTorch
         for i, (a, x) in enumerate(zip(arrays, inputs, strict=True))
@@ -504,127 +509,6 @@ def _link_view(out: Any, x: Any, op: Op, attrs: Any, module: backend.ArrayModule
             out._views = (*(x._views or ()), (op, attrs))
 
 
-# ---- in-place forms ------------------------------------------------------------------------------------
-
-
-def apply_(op: Op, inputs: Sequence[Any], attrs: dict[str, Any]) -> Any:
-    """The in-place form of an op: computes it, writes the result into its first input, returns that."""
-    target = inputs[0]
-    return rewrite(
-        target, lambda x: apply(op, [x if y is target else y for y in inputs], attrs), op.name + "_"
-    )
-
-
-def rewrite(target: Any, compute: Callable[[Any], Any], name: str) -> Any:
-    """Writes ``compute(target)`` into target's memory; what its rules will read of that memory is copied first."""
-    check_writable(target, name)
-    source, first = target, next(_number)
-    if STATE.get().saved_hooks is not None:  # what they pack may be the memory itself
-        source = wrap(run(_copy, backend.module_of(target._array).m, target._array))
-        source._node, source._index, source._requires_grad = target._node, target._index, target.requires_grad
-    result = compute(source)
-    stack = [result._node] if result._requires_grad else []
-    while stack:
-        node = stack.pop()
-        if node is None or node.seq < first:
-            continue
-        for position, (array, version, _) in node.saved.items():
-            if version is target._version:
-                node.saved[position] = (run(_copy, node.module.m, array), None, None)
-        stack += [p[0] for p in node.parents if p is not None and isinstance(p[0], Node)]
-    return write(target, result, name)
-
-
-def check_writable(target: Any, name: str) -> None:
-    """Refuses, before anything is written, an in-place write that autograd or memory forbids."""
-    if not isinstance(target, Variable):
-        raise TypeError(f"{name}: expected a Tensor to write to, got {type(target).__name__}")
-    state = STATE.get()
-    if target._inference and not state.inference:
-        raise RuntimeError(
-            f"{name}: Inplace update to inference tensor outside InferenceMode is not allowed; clone() it "
-            f"first to get a normal tensor"
-        )
-    if state.grad:
-        base = target._base
-        if target._requires_grad and target._node is None:
-            raise RuntimeError(
-                f"{name}: a leaf Variable that requires grad is being used in an in-place operation; "
-                f"write under minigrad.no_grad(), or to a clone()"
-            )
-        if base is not None and base._requires_grad and base._node is None and target._views is not None:
-            raise RuntimeError(
-                f"{name}: a view of a leaf Variable that requires grad is being used in an in-place "
-                f"operation; write under minigrad.no_grad(), or to a clone()"
-            )
-    array = target._array
-    if array.size > 1 and (
-        not getattr(getattr(array, "flags", None), "writeable", True)
-        or any(s == 0 and n > 1 for s, n in zip(getattr(array, "strides", ()), array.shape, strict=False))
-    ):
-        raise RuntimeError(
-            f"{name}: unsupported operation: more than one element of the written-to tensor refers to a "
-            f"single memory location, or its memory is read-only; clone() the tensor first"
-        )
-
-
-def write(target: Any, result: Any, name: str) -> Any:
-    """Copies ``result`` into ``target``'s memory and gives target (and its base) the result's history."""
-    a, r = target._array, result._array
-    if a.shape != r.shape:
-        raise RuntimeError(
-            f"{name}: output with shape {list(a.shape)} doesn't match the broadcast shape "
-            f"{list(r.shape)}; use the out-of-place form"
-        )
-    if a.dtype != r.dtype:
-        have, want = dtypes.from_numpy_dtype(r.dtype), dtypes.from_numpy_dtype(a.dtype)
-        if have.category > want.category:
-            raise RuntimeError(
-                f"{name}: result type {have.name} can't be cast to the desired output type {want.name}; "
-                f"use the out-of-place form, or convert with .to()"
-            )
-    state, base = STATE.get(), target._base
-    if state.grad and base is not None and target._views is None:
-        if base._requires_grad or target._requires_grad or result._requires_grad:
-            raise RuntimeError(
-                f"{name}: a view that was created in no_grad mode, or is the output of a custom Function, is "
-                f"being modified inplace with grad mode enabled, so that the gradient by its base would be "
-                f"wrong; write to the base, or to a clone() of the view"
-            )
-    with np.errstate(all="ignore"):
-        run(_assign, backend.module_of(a).m, a, r)
-    target._version[0] += 1
-    if state.grad:
-        rebase(target, result)
-    return target
-
-
-def rebase(target: Any, result: Any) -> None:
-    """Gives a tensor that has been written to, and its base, the history of what was written."""
-    base, a, r = target._base, target._array, result._array
-    if base is None or target._views is None:
-        target._node, target._index = result._node, result._index
-        target._requires_grad = result._requires_grad
-        target._seen = target._version[0]
-        written = [target]
-    elif result._requires_grad or base._requires_grad:
-        node = Node(OPS["view_scatter"], (edge(base), edge(result)), backend.module_of(a))
-        node.attrs = {"views": target._views}
-        node.shapes = ((base._array.shape, base._array.dtype), (r.shape, r.dtype))
-        base._node, base._index, base._requires_grad = node, 0, True
-        target._refresh()
-        written = [target, base]
-    else:
-        return
-    for t in written:
-        if t._retains_grad and t._node is not None:
-            t._retain()
-
-
-def _assign(m: Any, a: Any, r: Any) -> None:
-    a[...] = r
-
-
 def run(function: Callable[..., Any], m: Any, *arrays: Any, **attrs: Any) -> Any:
     """Calls a function on raw arrays where a capture can see it."""
     result = function(m, *arrays, **attrs)
@@ -636,29 +520,6 @@ def run(function: Callable[..., Any], m: Any, *arrays: Any, **attrs: Any) -> Any
     return result
 
 
-# ---- backward --------------------------------------------------------------------------------------------
-
-
-def _fit(module: backend.ArrayModule, g: Any, to: tuple[tuple[int, ...], Any], create: bool) -> Any:
-    """Sums a gradient over broadcast dimensions and casts it to its input's shape and dtype."""
-    m, (shape, dtype) = ON_TENSORS if create else module.m, to
-    if tuple(g.shape) != shape:
-        lead = len(g.shape) - len(shape)
-        dims = tuple(range(lead)) + tuple(
-            i + lead for i, n in enumerate(shape) if n == 1 and g.shape[i + lead] != 1
-        )
-        g = call_row("sum", m, g, dim=dims) if dims else g
-        if tuple(g.shape) != shape:
-            g = call_row("reshape", m, g, shape=shape)
-        if tuple(g.shape) != shape:
-            g = call_row("broadcast_to", m, g, shape=shape)
-    if create:
-        return g if g._array.dtype == dtype else apply(OPS["to"], (g,), {"dtype": dtype})
-    if g.dtype != dtype:
-        return run(_cast, module.m, g, dtype=dtype)
-    return g
-
-
 def call_row(name: str, m: Any, *args: Any, **attrs: Any) -> Any:
     """Calls a row's forward from the engine: recorded under capture, differentiable on tensors."""
     op = OPS[name]
@@ -667,312 +528,17 @@ def call_row(name: str, m: Any, *args: Any, **attrs: Any) -> Any:
     return run(op.forward, m, *args, **attrs)
 
 
-def _cast(m: Any, g: Any, dtype: Any) -> Any:
-    return g.astype(dtype)
-
-
-def _add(m: Any, a: Any, b: Any) -> Any:
-    return m.asarray(m.add(a, b))  # NumPy makes scalars of 0-d sums
-
-
-def _add_into(m: Any, a: Any, b: Any) -> Any:
-    return m.add(a, b, out=a)
-
-
-def _copy(m: Any, a: Any) -> Any:
-    return m.array(a, copy=True, order="C")
-
-
-def _needed(roots: Iterable[Node], wanted: set[Any]) -> set[Any]:
-    """The nodes from which something wanted can be reached: the only ones worth running."""
-    seen: set[Node] = set()
-    stack = list(roots)
-    while stack:
-        node = stack.pop()
-        if node not in seen:
-            seen.add(node)
-            stack += [p[0] for p in node.parents if p is not None and isinstance(p[0], Node)]
-    needed = set(wanted)
-    for node in sorted(seen, key=lambda n: n.seq):  # inputs before users
-        if any(p is not None and p[0] in needed for p in node.parents):
-            needed.add(node)
-    return needed
-
-
-class Walk:
-    """One backward pass from ``roots``, pairs of a tensor and its gradient, youngest node first.
-
-    Gradients wait in ``pending`` until every user of a node has run, those by leaves in ``leaves``. With
-    ``wanted`` only what leads to those tensors runs. ``found`` gets the gradients by edge; with
-    ``accumulate`` they are added to ``.grad`` as well.
-    """
-
-    def __init__(
-        self, roots: Any, retain_graph: bool, create_graph: bool, wanted: Any = None, accumulate: bool = False
-    ) -> None:
-        self.retain, self.create = retain_graph, create_graph
-        self.pending: dict[Node, list[Any]] = {}
-        self.heap: list[tuple[int, Node]] = []
-        self.leaves: dict[Any, Any] = {}
-        self.owned: set[Any] = set()  # leaves whose gradient's memory is nobody else's
-        self.found: dict[Any, Any] = {}
-        self.targets: set[Any] = set()
-        self.needed: set[Any] | None = None
-        if wanted is not None:
-            self.targets = {edge(t) for t in wanted}
-            nodes = [t._node for t, _ in roots if t._node is not None]
-            self.needed = _needed(nodes, {target for target, _ in self.targets})
-        backend.keep_freed_memory()
-        state = STATE.get()
-        self.check_nan = state.anomaly and state.check_nan
-        with Mode(grad=create_graph), np.errstate(all="ignore"):
-            for t, g in roots:
-                if self.needed is None or t._node is None or t._node in self.needed:
-                    self.send(edge(t), g if create_graph else g._array, owned=False)
-            while self.heap:
-                node = heapq.heappop(self.heap)[1]
-                self.visit(node, self.pending.pop(node))
-            for leaf, g in self.leaves.items():
-                if wanted is None or (leaf, 0) in self.targets:
-                    self.found[leaf, 0] = _hooked(leaf._hooks, g, create_graph)
-            for t in dict.fromkeys(self.leaves if wanted is None else wanted) if accumulate else ():
-                if (g := self.found.get(edge(t))) is not None:
-                    _accumulate(t, g, t in self.owned and not t._hooks, create_graph)
-
-    def send(self, to: tuple[Any, int], g: Any, owned: bool) -> None:
-        """Adds a gradient to what waits at a node's output or a leaf."""
-        target, index = to
-        if isinstance(target, Node):
-            slots = self.pending.get(target)
-            if slots is None:
-                slots = self.pending[target] = [None] * (index + 1)
-                heapq.heappush(self.heap, (-target.seq, target))
-            elif len(slots) <= index:
-                slots += [None] * (index + 1 - len(slots))
-            old = slots[index]
-            slots[index] = g if old is None else self.plus(old, g)
-        else:
-            if target in self.leaves:
-                g, owned = self.plus(self.leaves[target], g), True
-            self.leaves[target] = g
-            if owned:
-                self.owned.add(target)
-
-    def plus(self, a: Any, b: Any) -> Any:
-        return a + b if self.create else run(_add, backend.module_of(a).m, a, b)
-
-    def visit(self, node: Node, grads: list[Any]) -> None:
-        """Runs a node's rule on the gradients by its outputs and sends what comes out to its inputs."""
-        create, needed, parents = self.create, self.needed, node.parents
-        if node.hooks:
-            _run_hooks(node, grads, create)
-        if self.targets:
-            self.found.update({(node, i): g for i, g in enumerate(grads) if (node, i) in self.targets})
-        needs = [p is not None and (needed is None or p[0] in needed) for p in parents]
-        if not any(needs):
-            return
-        if node.freed:
-            raise errors.graph_freed(node.op.name)
-        try:
-            raw = node.run(grads, needs, create)
-        except Exception as e:
-            if node.trace:
-                e.add_note(f"{node.name()} was recorded at:\n{node.trace}")
-            raise
-        results = [
-            _fit(node.module, r, fits, create) if need and r is not None else None
-            for r, need, fits in zip(raw, needs, node.shapes, strict=True)
-        ]
-        if node.hooks and -2 in node.hooks:
-            results = _run_post_hooks(node, results, grads, create)
-        for i, (r, given) in enumerate(zip(results, raw, strict=True)):
-            if r is None:
-                continue
-            if self.check_nan:
-                _refuse_nan(node, i, r)
-            owned = not create and isinstance(parents[i][0], Variable) and getattr(r, "base", r) is None
-            self.send(parents[i], r, owned and (r is not given or node.owns(r, grads, raw)))
-        if not self.retain:
-            node.release()
-
-
-def _refuse_nan(node: Node, i: int, r: Any) -> None:
-    a = r._array if isinstance(r, Variable) else r
-    if bool(backend.module_of(a).m.isnan(a).any()):
-        where = (
-            f"Forward was called at:\n{node.trace}"
-            if node.trace
-            else "Run forward under detect_anomaly to see where"
-        )
-        raise RuntimeError(
-            f"Function '{node.name()}' returned nan values in its {i}th output: the gradient of "
-            f"{node.op.name} by its input {i}, {errors.describe(r)}, has NaN. {where}"
-        )
-
-
-def _hooked(hooks: dict[int, Any] | None, g: Any, create: bool) -> Any:
-    """g after the hooks of its tensor, each of which may replace it by another of its shape."""
-    for hook in list(hooks.values()) if hooks else ():
-        new = hook(g if create else wrap(g))
-        if new is None:
-            continue
-        name = getattr(hook, "__name__", hook)
-        if not isinstance(new, Variable):
-            raise TypeError(f"hook {name!r}: expected Variable, but hook returned {type(new).__name__!r}")
-        if tuple(new._array.shape) != tuple(g.shape):
-            raise RuntimeError(f"hook {name!r} has changed the size of value: expected {tuple(g.shape)}, got "
-                               f"{tuple(new._array.shape)}")  # fmt: skip
-        g = new if create else new._array
-    return g
-
-
-def _run_hooks(node: Node, grads: list[Any], create: bool) -> None:
-    """Node pre-hooks on all gradients, then the hooks of each output's tensor, ``retain_grad``'s last."""
-    hooks = node.hooks or {}
-    for hook in list(hooks.get(-1, {}).values()):
-        new = hook(tuple(g if create or g is None else wrap(g) for g in grads))
-        if new is not None:
-            grads[:] = [g if create or g is None else g._array for g in new]
-    for index, g in enumerate(grads):
-        if g is not None:
-            grads[index] = _hooked(hooks.get(index), g, create)
-            _hooked(hooks.get(-3 - index), grads[index], create)
-
-
-def _run_post_hooks(node: Node, results: list[Any], grads: list[Any], create: bool) -> list[Any]:
-    ins, outs = (tuple(g if create or g is None else wrap(g) for g in side) for side in (results, grads))
-    for hook in list((node.hooks or {})[-2].values()):
-        new = hook(ins, outs)
-        ins = ins if new is None else tuple(new)
-    return [g if create or g is None else g._array for g in ins]
-
-
-def _accumulate(leaf: Any, g: Any, owned: bool, create: bool) -> None:
-    if create:
-        leaf._grad = g if leaf._grad is None else leaf._grad + g
-    elif leaf._grad is None:
-        leaf._grad = wrap(g if owned else run(_copy, backend.module_of(g).m, g))
-    elif leaf._grad._requires_grad:
-        leaf._grad = leaf._grad.detach() + wrap(g)
-    else:
-        run(_add_into, backend.module_of(g).m, leaf._grad._array, g)
-        leaf._grad._version[0] += 1
-    for hook in list(leaf._post_hooks.values()) if leaf._post_hooks else ():
-        hook(leaf)
-
-
-def _roots(name: str, tensors: Any, gradients: Any) -> list[tuple[Any, Any]]:
-    tensors = [tensors] if isinstance(tensors, Variable) else list(tensors)
-    if gradients is None:
-        gradients = [None] * len(tensors)
-    gradients = [gradients] if isinstance(gradients, Variable) else list(gradients)
-    if len(gradients) != len(tensors):
-        raise RuntimeError(f"{name}: got {len(tensors)} tensors and {len(gradients)} gradients")
-    pairs = []
-    for i, (t, g) in enumerate(zip(tensors, gradients, strict=True)):
-        if not t.requires_grad:
-            raise RuntimeError(
-                f"{name}: element {i} of tensors does not require grad and does not have a grad_fn; set "
-                f"requires_grad=True on an input before computing it"
-            )
-        if g is None:
-            if t._array.size != 1:
-                raise RuntimeError(
-                    f"{name}: grad can be implicitly created only for scalar outputs, got shape "
-                    f"{tuple(t._array.shape)}; reduce it with .sum() or .mean(), or pass gradient="
-                )
-            g = wrap(backend.module_of(t._array).m.ones_like(t._array))
-        elif tuple(g.shape) != tuple(t._array.shape):
-            raise RuntimeError(
-                f"{name}: Mismatch in shape: gradient has shape {tuple(g.shape)}, the tensor "
-                f"{tuple(t._array.shape)}; pass a gradient of the tensor's shape"
-            )
-        elif g._array.dtype != t._array.dtype:
-            g = apply(OPS["to"], (g,), {"dtype": t._array.dtype})
-        pairs.append((t, g))
-    return pairs
-
-
-def _wanted(name: str, inputs: Any) -> list[Any]:
-    inputs = [inputs] if isinstance(inputs, Variable) else list(inputs)
-    for i, t in enumerate(inputs):
-        if not t.requires_grad:
-            raise RuntimeError(f"{name}: One of the differentiated Tensors (input {i}) does not require grad; call "
-                               f"requires_grad_() on it before computing the outputs")  # fmt: skip
-    return inputs
-
-
-def backward(
-    tensors: Any,
-    grad_tensors: Any = None,
-    retain_graph: bool | None = None,
-    create_graph: bool = False,
-    grad_variables: Any = None,
-    inputs: Any = None,
-) -> None:
-    """Accumulates d(tensors)/d(leaf) into ``leaf.grad``, for all leaves or for ``inputs`` alone.
-
-    ``grad_tensors`` (once called ``grad_variables``) are the vectors of the vector–Jacobian product, 1 for
-    scalars. The graph is freed unless ``retain_graph`` (default: the value of ``create_graph``).
-    """
-    retain = create_graph if retain_graph is None else retain_graph
-    roots = _roots("backward", tensors, grad_variables if grad_tensors is None else grad_tensors)
-    wanted = None if inputs is None else _wanted("backward", inputs)
-    if wanted == []:
-        raise RuntimeError("backward: `inputs` argument to `backward` cannot be empty; leave it out for all")
-    Walk(roots, retain, create_graph, wanted, accumulate=True)
-
-
-def grad(
-    outputs: Any,
-    inputs: Any,
-    grad_outputs: Any = None,
-    retain_graph: bool | None = None,
-    create_graph: bool = False,
-    only_inputs: bool = True,
-    allow_unused: bool | None = None,
-    is_grads_batched: bool = False,
-    materialize_grads: bool = False,
-) -> tuple[Any, ...]:
-    """The gradients of ``outputs`` by ``inputs``, returned; no ``.grad`` is touched.
-
-    Raises RuntimeError for an input that wasn't used, unless ``allow_unused`` (None comes back) or
-    ``materialize_grads`` (zeros come back). ``only_inputs`` is always true, as in PyTorch.
-    """
-    if is_grads_batched:
-        raise NotImplementedError(
-            "grad: is_grads_batched=True is not supported (no vmap); call grad for each"
-        )
-    if materialize_grads and allow_unused is False:
-        raise ValueError(
-            "grad: Expected allow_unused to be True or not passed when materialize_grads=True, got False"
-        )
-    inputs = _wanted("grad", inputs)
-    retain = create_graph if retain_graph is None else retain_graph
-    walk = Walk(_roots("grad", outputs, grad_outputs), retain, create_graph, inputs)
-    found = [walk.found.get(edge(t)) for t in inputs]
-    for i, g in enumerate(found):
-        if g is None and materialize_grads:
-            g = backend.module_of(inputs[i]._array).m.zeros_like(inputs[i]._array)
-        elif g is None and not allow_unused:
-            raise RuntimeError(
-                f"grad: One of the differentiated Tensors (input {i}) appears to not have been used in the "
-                f"graph. Set allow_unused=True if this is the desired behavior"
-            )
-        found[i] = g if g is None or isinstance(g, Variable) else wrap(g)
-    return tuple(found)
-
-
 # What is built on the graph, under PyTorch's paths: minigrad.autograd.Function, minigrad.autograd.functional …
 __path__ = [os.path.join(os.path.dirname(__file__), "utils", "autograd")]
 
 
 def __getattr__(name: str) -> Any:
     if not name.startswith("__"):
-        for room in ("function", "transforms", "gradcheck"):
+        for room in ("backward", "inplace", "function", "transforms", "gradcheck"):
             module = importlib.import_module(f"minigrad.{room}")
             if name in module.__all__:
-                return getattr(module, name)
+                globals()[name] = found = getattr(module, name)
+                return found
         if name in ("function", "functional", "grad_mode", "graph"):
             return importlib.import_module(f"{__name__}.{name}")
     raise AttributeError(f"module 'minigrad.autograd' has no attribute {name!r}")

@@ -28,6 +28,7 @@ from .generator import (
     uniform,
     use_generator,
 )
+from .inplace import assign
 from .op import composite
 from .tensor import Tensor, wrap
 
@@ -125,7 +126,7 @@ def _laid_out(module: Any, model: Any, drawn: Any) -> Any:
     if model is None:
         return drawn
     array = autograd.run(empty_like_array, module.m, model, dtype=drawn.dtype)
-    autograd.run(autograd._assign, module.m, array, drawn)
+    autograd.run(assign, module.m, array, drawn)
     return array
 
 
@@ -315,7 +316,7 @@ def bernoulli(input: Any, p: Any = None, *, generator: Any = None, out: Any = No
         "bernoulli", _bernoulli, module, generator, x._array if p is None else p, shape=tuple(x._array.shape)
     )
     kind = (x if out is None else out).dtype.numpy_dtype
-    return finish("bernoulli", autograd.run(autograd._cast, module.m, drawn, dtype=kind), out, False)
+    return finish("bernoulli", autograd.call_row("to", module.m, drawn, dtype=kind), out, False)
 
 
 def probability_of(name: str, p: Any) -> Any:

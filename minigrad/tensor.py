@@ -313,7 +313,7 @@ class Tensor(Variable):
             return autograd.add_hook(self._node, self._index, hook)
         if self._hooks is None:
             self._hooks = {}
-        key = next(autograd._number)
+        key = autograd.next_number()
         self._hooks[key] = hook
         return Removable(self._hooks, key)
 
@@ -324,7 +324,7 @@ class Tensor(Variable):
                                "on non-leaf tensors")  # fmt: skip
         if self._post_hooks is None:
             self._post_hooks = {}
-        key = next(autograd._number)
+        key = autograd.next_number()
         self._post_hooks[key] = hook
         return Removable(self._post_hooks, key)
 

@@ -18,7 +18,7 @@ import op_cases
 import pytest
 from op_cases import Call, close
 
-from minigrad import autograd
+import minigrad.backward as walk
 from minigrad.op import Op, Rule
 
 DIFFERENTIABLE = op_cases.differentiable()
@@ -203,11 +203,11 @@ def test_the_wrong_rules_are_many():
 def test_an_engine_that_does_not_unbroadcast_is_caught(monkeypatch):
     """Each elementwise row with several operands, with the sum over broadcast dimensions taken out."""
 
-    def unfitted(module, g, shape, dtype, create):
+    def unfitted(module, g, to, create):
         return g
 
-    def averaged(module, g, shape, dtype, create, true=autograd._fit):
-        fitted = true(module, g, shape, dtype, create)
+    def averaged(module, g, to, create, true=walk._fit):
+        fitted = true(module, g, to, create)
         return fitted if fitted.shape == g.shape else fitted / 2
 
     broadcasting = [
@@ -221,7 +221,7 @@ def test_an_engine_that_does_not_unbroadcast_is_caught(monkeypatch):
             continue
         for wrong in (unfitted, averaged):
             with monkeypatch.context() as patch:
-                patch.setattr(autograd, "_fit", wrong)
+                patch.setattr(walk, "_fit", wrong)
                 assert not passes(given), f"{row.name} passes with {wrong.__name__} gradients"
 
 

@@ -300,7 +300,7 @@ class Optimizer:
     # ---- hooks -------------------------------------------------------------------------------------------
 
     def _register(self, kind: str, hook: Hook, prepend: bool = False) -> Removable:
-        table, key = self._hooks[kind], next(autograd._number)
+        table, key = self._hooks[kind], autograd.next_number()
         later = dict(table) if prepend else {}
         if prepend:
             table.clear()
