@@ -428,6 +428,11 @@ def test_what_does_not_fit_the_checkpoint_is_refused_with_its_path(tmp_path):
         with pytest.raises((RuntimeError, ValueError, KeyError), match=text) as caught:
             call()
         assert any(str(path) in note for note in caught.value.__notes__)
+    broken = load_checkpoint(path)
+    broken["loops"]["further"] = 1
+    save_checkpoint(broken, tmp_path / "b.safetensors")
+    with pytest.raises(KeyError, match=r"expected the position in a run, \['batch', .*'further'"):
+        resume(tmp_path / "b.safetensors", metrics=Accuracy())
     with pytest.raises(ValueError, match=r"expected the state of 1 schedule\(s\), got 0"):
         resume(path, metrics=Accuracy(), scheduler=lambda o: optim.lr_scheduler.ExponentialLR(o, 0.5))
 
@@ -517,8 +522,9 @@ def test_every_acknowledged_checkpoint_survives_kill_9_and_leads_to_the_same_end
     code = textwrap.dedent(VICTIM).format(
         root=str(Path(minigrad.__file__).parents[1]), tests=str(here), folder=str(tmp_path)
     )
+    alone = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # threads don't survive a fork
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, cwd=here.parent
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, cwd=here.parent, env=alone
     )
     assert done.returncode == 0, done.stderr
     killed, told, equal = json.loads(done.stdout)

@@ -32,6 +32,7 @@ from minigrad.train import (
     NonFiniteError,
     ProgressBar,
     Trainer,
+    load_checkpoint,
 )
 
 CE = nn.CrossEntropyLoss()
@@ -873,6 +874,8 @@ def test_find_nonfinite_is_there_for_loops_of_ones_own_and_names_what_kernels_st
 
 @pytest.fixture
 def default_handler():
+    if os.name == "nt":
+        pytest.skip("needs POSIX signals")
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
@@ -911,6 +914,12 @@ def test_ctrl_c_finishes_the_optimizer_step_saves_and_says_where(tmp_path, defau
     whole = linear()
     fit(whole, quiet(max_epochs=5, accumulate_grad_batches=2))
     assert same(weights(again), weights(whole))
+
+
+def test_where_progress_is_shown_the_first_ctrl_c_is_answered(capfd, default_handler):
+    with pytest.raises(KeyboardInterrupt):
+        fit(linear(), Trainer(max_epochs=5, callbacks=press(3)))
+    assert capfd.readouterr().err == "\nCtrl-C: stopping after this optimizer step; again to stop at once\n"
 
 
 def test_a_second_ctrl_c_ends_the_run_at_once(default_handler):
@@ -1199,6 +1208,23 @@ def test_one_line_has_the_trainers_options_and_kerass():
     )  # fmt: skip
     assert len(calls.calls) == 9 and list(found.history) == ["loss", "val_loss"]
     assert calls.calls[-1][3] == 9
+
+
+def test_one_line_takes_a_schedule_and_goes_on_from_a_checkpoint(tmp_path):
+    x, y = data()
+
+    def run(epochs, **options):
+        model = network()
+        train.fit(
+            model, x, y, epochs=epochs, batch_size=4, optimizer="SGD", lr=1.0, scheduler=halving, verbose=0,
+            callbacks=ModelCheckpoint(tmp_path, "c", enable_version_counter=False), **options,
+        )  # fmt: skip
+        return weights(model), load_checkpoint(tmp_path / "c.safetensors")
+
+    whole, found = run(3)
+    assert found["optimizer_states"][0]["param_groups"][0]["lr"] == 0.25
+    run(2)
+    assert same(run(3, ckpt_path=tmp_path / "c.safetensors")[0], whole)
 
 
 def test_shuffle_changes_the_order_and_choosing_the_loss_leaves_no_trace():

@@ -142,7 +142,7 @@ def restore(trainer: Trainer, checkpoint: dict[str, Any], path: str | os.PathLik
         trainer.accumulated.load_state_dict(checkpoint["metrics"])
         _move(trainer.train_loader, checkpoint["loaders"]["train"])
         _move(trainer.val_loader, checkpoint["loaders"]["val"])
-    except (RuntimeError, ValueError, KeyError) as e:
+    except (RuntimeError, ValueError, KeyError, TypeError, IndexError) as e:
         e.add_note(f"Trainer: while resuming from {where}")
         raise
     _restore_callbacks(trainer, checkpoint["callbacks"], where)

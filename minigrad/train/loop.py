@@ -55,6 +55,9 @@ class Loop:
         return state | {"elapsed": self.seconds, "epoch_elapsed": self.epoch_seconds}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        expected = {f.name for f in dataclasses.fields(self)}
+        if set(state) != expected:
+            raise KeyError(f"expected the position in a run, {sorted(expected)}, got {sorted(state)}")
         for name, value in state.items():
             setattr(self, name, dict(value) if isinstance(value, dict) else value)
         self.clock = self.epoch_clock = time.monotonic()

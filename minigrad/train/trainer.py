@@ -781,6 +781,9 @@ class Trainer(Evaluator):
             if self._interrupted:
                 raise KeyboardInterrupt
             self._interrupted = True
+            if any(isinstance(c, ProgressBar) for c in self.callbacks):
+                with contextlib.suppress(OSError):  # print could stand within the print that was interrupted
+                    os.write(2, b"\nCtrl-C: stopping after this optimizer step; again to stop at once\n")
 
         signal.signal(signal.SIGINT, handler)
         try:
