@@ -186,6 +186,9 @@ for name in ("bitwise_and", "bitwise_or", "bitwise_xor"):
     use(name, i(3, 4, low=-4), i(4))
     use(name, b(3), b(3))
     use(name, i(3), 5)
+for name in ("bitwise_left_shift", "bitwise_right_shift"):
+    use(name, i(3, 4, low=-4), i(4))
+    use(name, i(3), 2)
 use("bitwise_not", i(3, 4))
 use("bitwise_not", b(3))
 use("lerp", f(3, 4), f(4), 0.3)

@@ -336,6 +336,18 @@ def bitwise_xor(m, x, y):
 
 
 @elementwise(promote="same", gradient=None, integer=True)
+def bitwise_left_shift(m, x, y):
+    """x · 2ʸ, for integers."""
+    return m.left_shift(*_bits("bitwise_left_shift", x, y))
+
+
+@elementwise(promote="same", gradient=None, integer=True)
+def bitwise_right_shift(m, x, y):
+    """⌊x / 2ʸ⌋, for integers."""
+    return m.right_shift(*_bits("bitwise_right_shift", x, y))
+
+
+@elementwise(promote="same", gradient=None, integer=True)
 def bitwise_not(m, x):
     """~x, bit by bit, for integers; not x for booleans."""
     return m.bitwise_not(*_bits("bitwise_not", x))
