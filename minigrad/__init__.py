@@ -10,7 +10,7 @@ import importlib
 import math
 from typing import Any
 
-from . import autograd, backend, functions
+from . import autograd, backend, errors, functions
 from .autograd import (
     enable_grad,
     inference_mode,
@@ -38,7 +38,7 @@ from .dtypes import (
     set_default_dtype,
     uint8,
 )  # fmt: skip
-from .functions.factory import contiguous_format, preserve_format, strided
+from .functions.factory import Option, contiguous_format, preserve_format, strided
 from .generator import (
     Generator,
     default_generator,
@@ -55,14 +55,16 @@ from .tensor import TYPE_NAMES, Size, Tensor, as_tensor, asarray, from_dlpack, f
 __version__ = "0.1.0"
 
 double, half, long, short = float64, float16, int64, int16
+layout = memory_format = Option
 inf, nan, pi, e, newaxis = math.inf, math.nan, math.pi, math.e, None
 
 globals().update(functions.FUNCTIONS)
 float, int, bool = float32, int32, bool_
 
 _ROOMS = (
-    "amp", "backends", "benchmarks", "cuda", "data", "drawings", "func", "io", "jobs", "kernels", "linalg", "nn", "optim",
-    "printing", "random", "summaries", "train", "transforms", "typed", "utils", "version",
+    "amp", "backends", "benchmarks", "cuda", "data", "distributed", "drawings", "func", "io", "jit", "jobs", "kernels",
+    "linalg", "nn", "optim", "printing", "random", "special", "summaries", "testing", "train", "transforms", "typed",
+    "types", "utils", "version",
 )  # fmt: skip
 _ELSEWHERE = {  # public name -> its room, imported when the name is first used
     "save": "io", "load": "io", "summary": "summaries", "draw": "drawings", "value_and_grad": "transforms",
@@ -72,6 +74,7 @@ _ELSEWHERE = {  # public name -> its room, imported when the name is first used
                      "set_float32_matmul_precision", "get_float32_matmul_precision"), "backends"),
     **dict.fromkeys((f"{name}Tensor" for name in TYPE_NAMES.values()), "typed"),
 }  # fmt: skip
+_COMPLEX = frozenset(("cdouble", "cfloat", "complex", "complex64", "complex128", "polar", "view_as_complex"))
 
 
 def __getattr__(name: str) -> Any:
@@ -79,6 +82,8 @@ def __getattr__(name: str) -> Any:
         found = getattr(importlib.import_module(f".{_ELSEWHERE[name]}", __name__), name)
     elif name in _ROOMS:
         found = importlib.import_module(f".{name}", __name__)
+    elif name in _COMPLEX:
+        raise AttributeError(str(errors.no_complex(f"minigrad.{name}")))
     else:
         raise AttributeError(f"module 'minigrad' has no attribute {name!r}")
     globals()[name] = found
