@@ -1,7 +1,7 @@
 """Functions with a gradient of one's own, recomputation instead of storage, and moves between devices.
 
 What lives here: :class:`Function` (PyTorch's ``autograd.Function`` and its ``ctx``), ``checkpoint``, and
-``move``. What doesn't: rows, which are declared in ``ops/`` and are faster, and the walk (``autograd.py``).
+``move``. What doesn't: rows, which are declared in ``ops/`` and are faster, and the walk (``backward.py``).
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
-from . import autograd, backend, errors
+from . import backend, errors
 from .autograd import Node, edge, wrap
 from .generator import current_generator, use_generator
+from .inplace import rebase
 from .modes import STATE, Mode, is_grad_enabled, no_grad
 from .nest import flatten
 from .tensor import Tensor
@@ -240,7 +241,7 @@ class Function:
                 made = wrap(array)
                 made._node, made._index, made._requires_grad = node, k, True
                 if dirty:
-                    autograd.rebase(out, made)
+                    rebase(out, made)
                 else:
                     out._node, out._index, out._requires_grad = node, k, True
         return out

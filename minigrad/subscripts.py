@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from . import autograd, errors
+from . import errors, inplace
 from .autograd import Variable, apply, wrap
 from .op import OPS
 
@@ -28,7 +28,7 @@ def read(t: Any, index: Any) -> Any:
 
 def write(t: Any, index: Any, value: Any) -> None:
     """``t[index] = value``, in t's memory and dtype, with history."""
-    autograd.check_writable(t, "setitem")
+    inplace.check_writable(t, "setitem")
     basic, advanced = _steps(index)
     if not isinstance(value, Variable):
         from .tensor import as_tensor
@@ -43,7 +43,7 @@ def write(t: Any, index: Any, value: Any) -> None:
             result = apply(OPS["setitem"], (part, value), {"index": advanced, "accumulate": False})
     except IndexError as e:
         raise _refused(t, index, e) from None
-    autograd.write(part, result, "setitem")
+    inplace.write(part, result, "setitem")
 
 
 def _steps(index: Any) -> tuple[Any, Any]:
@@ -68,7 +68,7 @@ def _steps(index: Any) -> tuple[Any, Any]:
 def _part(p: Any) -> Any:
     """One part of an index: an int, a slice, None, Ellipsis, or a raw array of integers or booleans."""
     if isinstance(p, slice):
-        start, stop, step = (v.item() if isinstance(v, Variable) else v for v in (p.start, p.stop, p.step))
+        start, stop, step = (v._array.item() if isinstance(v, Variable) else v for v in (p.start, p.stop, p.step))
         if step is not None and step <= 0:
             raise ValueError("getitem: step must be greater than zero; use flip() to reverse")
         return slice(start, stop, step)
@@ -83,7 +83,7 @@ def _part(p: Any) -> Any:
     if isinstance(p, np.ndarray):
         return _array_part(p)
     if isinstance(p, (list, tuple, range)):
-        found = np.asarray([x.item() if isinstance(x, Variable) and not x._array.ndim else x for x in p])
+        found = np.asarray([x._array.item() if isinstance(x, Variable) and not x._array.ndim else x for x in p])
         return _array_part(found if found.size else found.astype(np.int64))
     kind = TypeError if isinstance(p, str) else IndexError
     raise kind(f"getitem: only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid "

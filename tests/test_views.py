@@ -403,7 +403,7 @@ def test_what_cannot_be_written_is_refused_before_anything_changes():
         with pytest.raises(RuntimeError, match=message):
             refused()
     with pytest.raises(TypeError, match="add_: expected a Tensor to write to, got float"):
-        minigrad.autograd.check_writable(1.0, "add_")
+        minigrad.inplace.check_writable(1.0, "add_")
     assert x.tolist() == [1.0, 1.0] and x._version == [0]
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from .. import autograd, backend, dtypes, errors
 from ..autograd import run
+from ..inplace import check_writable, write
 from ..tensor import Tensor, wrap
 from .arguments import tensor_of
 
@@ -109,8 +110,8 @@ def finish(name: str, array: Any, out: Any, requires_grad: bool) -> Tensor:
         t = out
         if t._array.shape != array.shape:
             t._array = run(empty_array, backend.module_of(array).m, shape=array.shape, dtype=array.dtype)
-        autograd.check_writable(t, f"{name}(out=)")
-        autograd.write(t, wrap(array), f"{name}(out=)")
+        check_writable(t, f"{name}(out=)")
+        write(t, wrap(array), f"{name}(out=)")
     if requires_grad:
         t.requires_grad = True
     return t

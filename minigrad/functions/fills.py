@@ -13,6 +13,7 @@ import numpy as np
 
 from .. import autograd, backend, dtypes
 from ..generator import BITS, normal_of, sample, uniform
+from ..inplace import check_writable, write
 from ..op import composite
 from ..random import bounds_of, index_of, integers, probability_of
 from ..tensor import Tensor, wrap
@@ -21,12 +22,12 @@ from .arguments import row, tensor_of
 
 def _fill(name: str, input: Tensor, generator: Any, law: Any, *arrays: Any, **how: Any) -> Tensor:
     """Writes what ``law(stream, *arrays, **how)`` draws into input's memory."""
-    autograd.check_writable(input, name)
+    check_writable(input, name)
     array = input._array
     how |= {"shape": tuple(array.shape), "dtype": array.dtype}
     drawn = wrap(sample(name, law, backend.module_of(array), generator, *arrays, **how))
     through = input.requires_grad and autograd.is_grad_enabled()
-    return autograd.write(input, row("copy", input, drawn) if through else drawn, name)
+    return write(input, row("copy", input, drawn) if through else drawn, name)
 
 
 def _continuous(name: str, input: Any, *numbers: float) -> list[float]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from .. import autograd, backend
+from .. import backend
 from ..autograd import wrap
+from ..inplace import check_writable, rewrite, write
 from ..op import alias, composite
 from ..tensor import Tensor
 from .arguments import row
@@ -19,10 +20,10 @@ def fill_(input: Any, value: Any) -> Any:
         raise RuntimeError(
             f"fill_: fill_ only supports 0-dimension value tensor but got tensor with {value.ndim} dimensions"
         )
-    autograd.check_writable(input, "fill_")
+    check_writable(input, "fill_")
     m = backend.module_of(input._array).m
     value = value if isinstance(value, Tensor) else wrap(m.asarray(value, dtype=input._array.dtype))
-    return autograd.write(input, row("copy", input, value), "fill_")
+    return write(input, row("copy", input, value), "fill_")
 
 
 @composite
@@ -34,17 +35,17 @@ def zero_(input: Any) -> Any:
 @composite
 def copy_(input: Any, src: Any, non_blocking: bool = False) -> Any:
     """The elements of src, broadcast and converted."""
-    autograd.check_writable(input, "copy_")
+    check_writable(input, "copy_")
     if not isinstance(src, Tensor):
         raise TypeError(f"copy_(): argument 'other' must be Tensor, not {type(src).__name__}")
     if src.device != input.device:
         src = src.to(input.device)
-    return autograd.write(input, row("copy", input, src), "copy_")
+    return write(input, row("copy", input, src), "copy_")
 
 
 def _reshaped_in_place(name: str, input: Any, new: Any) -> Any:
     """The same tensor object seeing the same memory in the shape of ``new``, a view of it."""
-    autograd.check_writable(input, name)
+    check_writable(input, name)
     input._array, input._node, input._index = new._array, new._node, new._index
     if input._base is not None:
         input._views = new._views
@@ -80,13 +81,13 @@ def t_(input: Any) -> Any:
 @composite(public=False)
 def tril_(input: Any, diagonal: int = 0) -> Any:
     """In-place form of tril."""
-    return autograd.rewrite(input, lambda x: row("tril", x, diagonal=diagonal), "tril_")
+    return rewrite(input, lambda x: row("tril", x, diagonal=diagonal), "tril_")
 
 
 @composite(public=False)
 def triu_(input: Any, diagonal: int = 0) -> Any:
     """In-place form of triu."""
-    return autograd.rewrite(input, lambda x: row("triu", x, diagonal=diagonal), "triu_")
+    return rewrite(input, lambda x: row("triu", x, diagonal=diagonal), "triu_")
 
 
 for _new, _old in {

@@ -11,9 +11,9 @@ import warnings
 from collections.abc import Iterable
 from typing import Any
 
-from .. import autograd
 from ..autograd import apply, no_grad
 from ..errors import describe
+from ..inplace import apply_, check_writable
 from ..op import OPS
 from ..tensor import Tensor, tensor
 
@@ -34,7 +34,7 @@ def _gradients(name: str, parameters: Tensors) -> list[Tensor]:
     """The gradients that there are, each of which can be written."""
     grads = [p.grad for p in _listed(name, parameters) if p.grad is not None]
     for g in grads:
-        autograd.check_writable(g, name)
+        check_writable(g, name)
     return grads
 
 
@@ -111,4 +111,4 @@ def clip_grad_value_(parameters: Tensors, clip_value: float, foreach: bool | Non
     """g ← min(max(g, -clip_value), clip_value), element by element, for every gradient."""
     bound = float(clip_value)
     for g in _gradients("clip_grad_value_", parameters):
-        autograd.apply_(OPS["clamp"], (g, -bound, bound), {})
+        apply_(OPS["clamp"], (g, -bound, bound), {})
