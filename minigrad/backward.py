@@ -8,6 +8,7 @@ What doesn't live here: what a node keeps and how it runs its rule (``autograd.N
 from __future__ import annotations
 
 import heapq
+import threading
 from collections.abc import Iterable
 from typing import Any
 
@@ -17,6 +18,8 @@ from . import backend, errors
 from .autograd import AFTER, BEFORE, ON_TENSORS, RETAIN, Node, Variable, apply, call_row, edge, run, wrap
 from .modes import STATE, Mode
 from .op import OPS
+
+_accumulating = threading.Lock()  # threads may share leaves: reading and replacing a sum is one step
 
 
 class Walk:
@@ -120,16 +123,17 @@ class Walk:
 
     def accumulate(self, leaf: Any, g: Any) -> None:
         """Adds a gradient to ``leaf.grad``, in its memory where nobody differentiates through it."""
-        if self.create:
-            leaf._grad = g if leaf._grad is None else leaf._grad + g
-        elif leaf._grad is None:
-            own = leaf in self.owned and not leaf._hooks
-            leaf._grad = wrap(g if own else call_row("clone", backend.module_of(g).m, g, order="C"))
-        elif leaf._grad._requires_grad:
-            leaf._grad = leaf._grad.detach() + wrap(g)
-        else:
-            run(_add_into, backend.module_of(g).m, leaf._grad._array, g)
-            leaf._grad._version[0] += 1
+        with _accumulating:
+            if self.create:
+                leaf._grad = g if leaf._grad is None else leaf._grad + g
+            elif leaf._grad is None:
+                own = leaf in self.owned and not leaf._hooks
+                leaf._grad = wrap(g if own else call_row("clone", backend.module_of(g).m, g, order="C"))
+            elif leaf._grad._requires_grad:
+                leaf._grad = leaf._grad.detach() + wrap(g)
+            else:
+                run(_add_into, backend.module_of(g).m, leaf._grad._array, g)
+                leaf._grad._version[0] += 1
         for hook in list(leaf._post_hooks.values()) if leaf._post_hooks else ():
             hook(leaf)
 

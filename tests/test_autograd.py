@@ -277,7 +277,10 @@ def test_an_inplace_form_keeps_what_its_own_rule_reads_of_the_memory_it_writes()
         (lambda y: y.sin_(), np.cos([1.0, 2.0])), (lambda y: y.mul_(w), [5.0, 7.0]), (lambda y: y.pow_(2), [2.0, 4.0]),
         (lambda y: y.mul_(y), [2.0, 4.0]), (lambda y: y.clamp_(0, 1.5), [1.0, 0.0]), (lambda y: y.add_(y, alpha=2), [3.0, 3.0]),
     ):  # fmt: skip
-        for hooks in (contextlib.nullcontext(), minigrad.autograd.graph.saved_tensors_hooks(lambda t: t, lambda t: t)):
+        for hooks in (
+            contextlib.nullcontext(),
+            minigrad.autograd.graph.saved_tensors_hooks(lambda t: t, lambda t: t),
+        ):
             x = leaf(1.0, 2.0)
             with hooks:
                 y = x * 1
@@ -576,6 +579,23 @@ def test_threads_in_different_grad_modes_agree_with_serial_bit_for_bit():
     serial = [work(i) for i in range(8)]
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(work, range(8))) == serial
+
+
+def test_threads_that_share_a_leaf_lose_no_gradient():
+    x = leaf(0.0, 0.0)
+
+    def work(number):
+        for _ in range(200):
+            (x * number).sum().backward()
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(work, range(8)))
+    finally:
+        sys.setswitchinterval(interval)
+    assert same(x.grad, 5600.0, 5600.0)
 
 
 # ---- capture ---------------------------------------------------------------------------------------------
