@@ -217,6 +217,14 @@ def test_json_is_one_object_on_standard_output_and_the_rest_goes_to_standard_err
     assert all(os.path.exists(f) for f in found["files"])
 
 
+def test_json_has_null_where_a_figure_is_not_finite(run, monkeypatch):
+    usual = training.runs.measure
+    monkeypatch.setattr(training.runs, "measure", lambda *a: usual(*a)._replace(loss=float("inf")))
+    _, out, _ = run("train", "digits", *FAST, "--json", "--quiet")
+    assert json.loads(out, parse_constant=pytest.fail)["test"]["loss"] is None
+    assert read("runs/digits").results["test"]["loss"] is None
+
+
 def test_quiet_says_nothing(run):
     assert run("train", "digits", *FAST, "--quiet") == (0, "", "")
 
@@ -482,6 +490,17 @@ def test_ctrl_c_before_training_ends_with_status_130(run, monkeypatch):
 
     monkeypatch.setattr(training, "choose", press)
     assert run("train", "digits") == (130, "", "")
+
+
+def test_ctrl_c_while_pictures_are_drawn_says_how_to_go_on_too(run, tmp_path, monkeypatch):
+    def press(*args):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as m:
+        m.setattr(training, "_drawn", press)
+        status, _, err = run("train", "digits", "--out", "r", *FAST)
+    assert status == 130 and "saved after step 3, in epoch 1 of 1" in err and "--resume r" in err
+    assert run("train", "--resume", "r", "--pictures", "svg")[0] == 0 and (tmp_path / "r/curves.svg").exists()
 
 
 def test_small_steps_run_with_one_thread_unless_told_otherwise(run, tmp_path, monkeypatch):

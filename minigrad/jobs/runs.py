@@ -65,7 +65,9 @@ class Run(NamedTuple):
             "results": self.results,
         }
         with atomic_write(self.folder / RUN, "w") as f:
-            f.write(_NUMBERS.sub(lambda m: re.sub(r"\s+", " ", m[0]), json.dumps(found, indent=1)) + "\n")
+            f.write(
+                _NUMBERS.sub(lambda m: re.sub(r"\s+", " ", m[0]), json.dumps(_finite(found), indent=1)) + "\n"
+            )
 
 
 def read(folder: str | os.PathLike[str]) -> Run:
@@ -181,8 +183,13 @@ def scores(run: Run, m: Measured) -> dict[str, Any]:
     return found
 
 
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
+def _finite(found: Any) -> Any:
+    """The same with null for NaN and inf, which JSON doesn't have."""
+    if isinstance(found, dict):
+        return {k: _finite(v) for k, v in found.items()}
+    if isinstance(found, (list, tuple)):
+        return [_finite(v) for v in found]
+    return None if isinstance(found, float) and not math.isfinite(found) else found
 
 
 def table(found: dict[str, Any]) -> str:
@@ -237,4 +244,4 @@ def sayer(options: Any) -> Callable[[str], None]:
 def answer(options: Any, found: dict[str, Any]) -> None:
     """The JSON object, where it was asked for."""
     if options.json:
-        print(json.dumps(found, indent=1))
+        print(json.dumps(_finite(found), indent=1, allow_nan=False))

@@ -24,12 +24,21 @@ def train(options: Any) -> int:
         raise JobError(f"--threads is at least 1, got {options.threads}")
     run, chosen = _resumed(options) if options.resume is not None else _begun(options)
     say(chosen.sentence)
-    say(f"{run.recipe.words(run.side**2, len(run.task.classes))}; into {run.folder}")
-    train_part, test_part = part_of(chosen.train, run.recipe.limit), part_of(chosen.test)
+    say(
+        f"{run.recipe.words(run.side**2, len(run.task.classes))}; into {run.folder} (val_: on the test images)"
+    )
     try:
-        model, history = _fitted(run, train_part, test_part, options)
+        found = _whole(run, chosen, options, say)
     except KeyboardInterrupt:
         return _interrupted(run)
+    runs.answer(options, found)
+    return 0
+
+
+def _whole(run: Run, chosen: Chosen, options: Any, say: Callable[[str], None]) -> dict[str, Any]:
+    """The run to its end, and everything that comes out of it."""
+    train_part, test_part = part_of(chosen.train, run.recipe.limit), part_of(chosen.test)
+    model, history = _fitted(run, train_part, test_part, options)
     found = _results(run, history)
     measured = runs.measure(model.eval(), run, test_part)
     found["test"] = runs.scores(run, measured)
@@ -38,11 +47,10 @@ def train(options: Any) -> int:
     say(f"{runs.headline(run, found['test'])}, in {_time(found['seconds'])}")
     say("wrote " + ", ".join(str(f) for f in files))
     say(f"next: python -m minigrad evaluate {_quoted(run.folder)}")
-    runs.answer(options, {
+    return {
         "run": str(run.folder), "set": run.recipe.data, "data": chosen.sentence, "recipe": run.recipe.as_dict(), **found,
         "history": history.history, "files": [str(f) for f in files],
-    })  # fmt: skip
-    return 0
+    }  # fmt: skip
 
 
 # ---- which run -------------------------------------------------------------------------------------------
