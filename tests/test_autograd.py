@@ -586,7 +586,7 @@ def test_threads_that_share_a_leaf_lose_no_gradient():
 
     def work(number):
         for _ in range(200):
-            (x * number).sum().backward()
+            (x * number).sum().backward(create_graph=True)
 
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
