@@ -1,11 +1,10 @@
-"""The graph: ``apply`` runs an op and records it, ``backward`` walks the record. Nothing here knows any op.
+"""The graph: ``apply`` runs an op and records it. Nothing here knows any op.
 
 ``apply`` is the one choke point of eager mode, kernels and capture. A :class:`Node` keeps what its
 gradient rule reads and points at the nodes of its inputs, by position; tensors are not in the graph,
-only leaves are. The walk is a heap over creation numbers: a node is always younger than its inputs, so
-taking the youngest first is a topological order, without recursion. Un-broadcasting and casting of
-gradients happen once, here. Functions built on this (Function, checkpoint, jacobian …) are in
-``function.py`` and ``transforms.py``.
+only leaves are. How dtypes meet, and how a view follows writes to its base, is here too. What doesn't live
+here, but has PyTorch's place for it in this module: modes (``modes.py``), the walk back (``backward.py``),
+Function, checkpoint, jacobian … (``function.py``, ``transforms.py``). In-place forms are in ``inplace.py``.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ from .modes import (  # noqa: F401  # PyTorch's place for them
     set_detect_anomaly,
     set_grad_enabled,
 )  # fmt: skip
-from .op import OPS, Namespace, Op
+from .op import OPS, Namespace, Op, Rule
 
 next_number = itertools.count().__next__  # of nodes and hooks, in the order in which they are made
 
@@ -47,7 +46,13 @@ class Variable:
 
     ``_version`` is shared by a base and its views and counts in-place writes. A view keeps its base and
     the chain of view ops that leads to it, so that its history can be rebuilt after a write to either.
+    ``Variable(x, requires_grad=True)``, PyTorch's old form, is a tensor that shares x's memory.
     """
+
+    def __new__(cls, data: Any, requires_grad: bool = False) -> Any:  # Tensor has a __new__ of its own
+        if not isinstance(data, Variable):
+            raise TypeError(f"Variable(): argument 'data' must be Tensor, not {type(data).__name__}")
+        return TENSOR[0].detach(data).requires_grad_(requires_grad)
 
     _array: Any
     _version: list[int]
@@ -73,7 +78,12 @@ class Variable:
                 new = g if g._requires_grad else wrap(g._array.copy())
                 t._grad = new if t._grad is None else t._grad + new
 
-        add_hook(edge(self)[0], RETAIN - self._index, keep)
+        edge(self)[0].add_hook(RETAIN - self._index, keep)
+
+    def _follow(self, node: Any, index: int = 0) -> Any:
+        """Makes this tensor the output of a node."""
+        self._node, self._index, self._requires_grad = node, index, True
+        return self
 
     def _refresh(self) -> None:
         """Rebuilds a view's history when its base has been written to since."""
@@ -85,7 +95,7 @@ class Variable:
         with Mode(grad=True):
             for op, attrs in self._views:
                 fresh = apply(op, (fresh,), attrs)
-        self._node, self._index, self._requires_grad = fresh._node, fresh._index, True
+        self._follow(fresh._node, fresh._index)
 
 
 _new = object.__new__
@@ -106,11 +116,8 @@ def edge(t: Any) -> Any:
     return None if not t._requires_grad else (t, 0) if t._node is None else (t._node, t._index)
 
 
-BEFORE, AFTER, RETAIN = (
-    -1,
-    -2,
-    -3,
-)  # hooks of a node: before it runs, after it; RETAIN - k: retain_grad of output k
+# keys of a node's hooks beside its output numbers: before it runs, after it; RETAIN - k: retain_grad of output k
+BEFORE, AFTER, RETAIN = -1, -2, -3
 
 
 class Node:
@@ -148,26 +155,28 @@ class Node:
 
     def register_hook(self, hook: Callable[..., Any]) -> Removable:
         """Calls ``hook(grad_inputs, grad_outputs)`` after this node ran; a tuple returned replaces the first."""
-        return add_hook(self, AFTER, hook)
+        return self.add_hook(AFTER, hook)
 
     def register_prehook(self, hook: Callable[..., Any]) -> Removable:
         """Calls ``hook(grad_outputs)`` before this node runs; a tuple returned replaces them."""
-        return add_hook(self, BEFORE, hook)
+        return self.add_hook(BEFORE, hook)
+
+    def add_hook(self, key: int, hook: Callable[..., Any]) -> Removable:
+        if self.hooks is None:
+            self.hooks = {}
+        return Removable(self.hooks.setdefault(key, {}), hook)
 
     def save(self, position: int, t: Any, array: Any, hooks: Any) -> None:
         """Keeps an array for the rule, with the version it had. Outputs have negative positions."""
-        if isinstance(t, Variable):
-            if t._inference and position >= 0:
-                raise RuntimeError(
-                    f"{self.op.name}: Inference tensors cannot be saved for backward; clone() the tensor "
-                    f"outside inference_mode to get a normal one"
-                )
-            if hooks is not None:
-                self.saved[position] = (hooks[0](wrap(array)), None, hooks[1])
-            else:
-                self.saved[position] = (array, t._version, t._version[0])
-        else:
+        if not isinstance(t, Variable):
             self.saved[position] = (array, None, None)
+        elif t._inference and position >= 0:
+            raise RuntimeError(f"{self.op.name}: Inference tensors cannot be saved for backward; clone() the tensor "
+                               f"outside inference_mode to get a normal one")  # fmt: skip
+        elif hooks is not None:
+            self.saved[position] = (hooks[0](wrap(array)), None, hooks[1])
+        else:
+            self.saved[position] = (array, t._version, t._version[0])
 
     def fetch(self, position: int) -> Any:
         array, version, mark = self.saved[position]
@@ -190,25 +199,39 @@ class Node:
         if not create or not isinstance(array, self.module.array_type):
             return array
         if position < 0:
-            t = wrap(array)
-            if position == -1:
-                t._node, t._index, t._requires_grad = self, 0, True
-            return t
+            return wrap(array)._follow(self) if position == -1 else wrap(array)
         parent = self.parents[position]
         if parent is None:
             return wrap(array)
-        if isinstance(parent[0], Variable):
-            return parent[0]
-        t = wrap(array)
-        t._node, t._index, t._requires_grad = parent[0], parent[1], True
-        return t
+        return parent[0] if isinstance(parent[0], Variable) else wrap(array)._follow(*parent)
+
+    def arguments(self, rule: Rule, needs: list[bool], create: bool) -> list[Any]:
+        """What a rule reads, after m and the gradient."""
+        args: list[Any] = []
+        for kind, where in rule.reads:
+            if kind == "input":
+                args.append(self.argument(where, create))
+            elif kind == "output":
+                args.append(self.argument(~where, create))
+            elif kind == "attr":
+                args.append(self.attrs[where])
+            elif kind == "shape":
+                shape = self.shapes[where]
+                args.append(shape[0] if shape else ())
+            elif kind == "needs":
+                args.append(tuple(needs))
+            elif kind == "inputs":
+                args.append([self.argument(i, create) for i in range(len(self.parents))])
+            else:
+                args.append([s[0] for s in self.shapes])
+        return args
 
     def run(self, grads: list[Any], needs: list[bool], create: bool) -> list[Any]:
         """Gradients by the inputs, in their order, from those by the outputs: arrays, or tensors for ``create``.
 
         A row's rule reads the gradient by its first output; :class:`minigrad.autograd.Function` reads all.
         """
-        op, g, kind = self.op, grads[0], self.module.array_type
+        op, g, array_type = self.op, grads[0], self.module.array_type
         m = ON_TENSORS if create else self.module.m
         recorder = None if create else STATE.get().recorder
         results: list[Any] = [None] * len(self.parents)
@@ -216,34 +239,18 @@ class Node:
             target = rule.target
             if target is not None and not needs[target]:
                 continue
-            args = [m, g]
-            for kind, where in rule.reads:
-                if kind == "input":
-                    args.append(self.argument(where, create))
-                elif kind == "attr":
-                    args.append(self.attrs[where])
-                elif kind == "shape":
-                    shape = self.shapes[where]
-                    args.append(shape[0] if shape else ())
-                elif kind == "output":
-                    args.append(self.argument(~where, create))
-                elif kind == "needs":
-                    args.append(tuple(needs))
-                elif kind == "inputs":
-                    args.append([self.argument(i, create) for i in range(len(self.parents))])
-                else:
-                    args.append([s[0] for s in self.shapes])
+            args = self.arguments(rule, needs, create)
             function = rule.function
             if self.kernel is not None and not create and self.kernel.vjp is not None:
                 function = self.kernel.vjp
             elif not create and g is not None and g.itemsize == 2 and op.promote != "any":
                 function = functools.partial(_widely, function, g.dtype, np.float32)
-            result = function(*args)
+            result = function(m, g, *args)
             result = result if isinstance(result, (tuple, list)) else (result,)
             if not create:
-                result = [r if r is None or type(r) is kind else m.asarray(r) for r in result]
+                result = [r if r is None or type(r) is array_type else m.asarray(r) for r in result]
             if recorder is not None:
-                recorder(function, m, args[1:], {}, result)
+                recorder(function, m, (g, *args), {}, result)
             if target is not None:
                 results[target] = result[0]
             else:
@@ -272,10 +279,15 @@ class AccumulateGrad(NamedTuple):
 
 
 class Removable:
-    """A registered hook's handle: ``remove()``, or use as a context manager."""
+    """A hook entered into a table, last or first: ``remove()`` takes it out, as does the end of a ``with`` block."""
 
-    def __init__(self, table: dict[int, Any], key: int) -> None:
-        self.table, self.id = table, key
+    def __init__(self, table: dict[int, Any], hook: Any, prepend: bool = False) -> None:
+        self.table, self.id = table, next_number()
+        later = dict(table) if prepend else {}
+        for key in later:
+            del table[key]
+        table[self.id] = hook
+        table.update(later)
 
     def remove(self) -> None:
         self.table.pop(self.id, None)
@@ -287,15 +299,6 @@ class Removable:
         self.remove()
 
 
-def add_hook(node: Node, index: int, hook: Callable[..., Any]) -> Removable:
-    if node.hooks is None:
-        node.hooks = {}
-    table = node.hooks.setdefault(index, {})
-    key = next_number()
-    table[key] = hook
-    return Removable(table, key)
-
-
 class OnTensors(Namespace):
     """NumPy's interface over tensors, made from the rows: what a rule runs on to be differentiated."""
 
@@ -305,10 +308,8 @@ class OnTensors(Namespace):
         return apply(op, args, {**op.attrs, **attrs})
 
     def __getattr__(self, name: str) -> Any:
-        for op in OPS.values():
-            if name in op.numpy:
-                break
-        else:
+        op = next((op for op in OPS.values() if name in op.numpy), None)
+        if op is None:
             raise AttributeError(f"a gradient rule calls m.{name}, but no row provides it on tensors")
 
         def call(*args: Any, **kwargs: Any) -> Any:
@@ -360,15 +361,11 @@ def apply(op: Op, inputs: Sequence[Any], attrs: dict[str, Any]) -> Any:
     if module is None:
         raise errors.no_tensor(op.name, inputs, op.usage())
     if op.promote != "any" and (mixed or numbers or kind.kind != "f"):
-        arrays = _promoted(op, op.promote, inputs, arrays, kind, mixed)
+        arrays = _promoted(op, inputs, arrays, kind, mixed)
     kernel = backend.select(op, module, arrays[0].dtype) if op.kernels else None
     forward = op.forward if kernel is None else kernel.forward
     if kernel is None and (op.wide or mixed or kind.itemsize == 2):
-        half = _half(op, arrays)
-        if op.wide:
-            forward = functools.partial(_widely, forward, half or arrays[0].dtype, np.float64)
-        elif half is not None:
-            forward = functools.partial(_widely, forward, half, np.float32)
+        forward = _widened(op, arrays)
     m = module.m
     try:
         with np.errstate(all="ignore"):
@@ -438,13 +435,19 @@ def _record(
     return node
 
 
-def _half(op: Op, arrays: Sequence[Any]) -> Any:
-    """float16 or bfloat16 if that's what a row computes in, None otherwise, or if it only moves its elements."""
+def _widened(op: Op, arrays: Sequence[Any]) -> Any:
+    """The forward, on wider floats where the row asks for it or computes in halves rather than moves them."""
+    half = None
     if op.promote != "any":
-        for i, a in enumerate(arrays):
-            if i not in op.fixed and getattr(a, "itemsize", 0) == 2 and a.dtype.kind in "fV":
-                return a.dtype
-    return None
+        halves = (
+            a.dtype
+            for i, a in enumerate(arrays)
+            if i not in op.fixed and getattr(a, "itemsize", 0) == 2 and a.dtype.kind in "fV"
+        )
+        half = next(halves, None)
+    if op.wide:
+        return functools.partial(_widely, op.forward, half or arrays[0].dtype, np.float64)
+    return op.forward if half is None else functools.partial(_widely, op.forward, half, np.float32)
 
 
 def _widely(function: Callable[..., Any], kind: Any, wide: Any, m: Any, *args: Any, **attrs: Any) -> Any:
@@ -461,12 +464,10 @@ def _widely(function: Callable[..., Any], kind: Any, wide: Any, m: Any, *args: A
 _NUMBERS = frozenset((float, int, bool, type(None)))
 
 
-def _promoted(
-    op: Op, promote: str, inputs: Sequence[Any], arrays: list[Any], kind: Any, mixed: bool
-) -> list[Any]:
+def _promoted(op: Op, inputs: Sequence[Any], arrays: list[Any], kind: Any, mixed: bool) -> list[Any]:
     """Casts operands as the row says: "match" refuses, the others follow PyTorch's promotion."""
     fixed = op.fixed
-    if promote == "match":
+    if op.promote == "match":
         floats = {x._array.dtype for i, x in enumerate(inputs) if i not in fixed and isinstance(x, Variable)}
         if len(floats) > 1:
             got = ", ".join(errors.describe(x) for x in inputs if isinstance(x, Variable))
@@ -487,7 +488,7 @@ def _promoted(
                 arrays[i] = x = x.item()
             operands.append((dtypes.of_scalar(x, op.name), 0))
     to = dtypes.result_type(operands)
-    if promote == "float" and to.category != 2:
+    if op.promote == "float" and to.category != 2:
         to = dtypes.get_default_dtype()
     target = to.numpy_dtype
     first = next(a for a, x in zip(arrays, inputs, strict=True) if isinstance(x, Variable))
