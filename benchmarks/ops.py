@@ -104,7 +104,9 @@ def _row(row: Op, elements: int, runs: int, peers: bool) -> Iterator[Entry]:
         times = interleaved(calls, runs)
     moved = sum(a.nbytes for a in arrays if a is not None) + (out.numpy().nbytes if out is not None else 0)
     shapes = " ".join("-" if a is None else "x".join(map(str, a.shape)) or "0-d" for a in arrays)
-    least = machine.floor(0 if row.view else moved, _flops(row, arrays, out))
+    least = machine.floor(
+        0 if row.view else moved, row.work(arrays, out.numpy() if out is not None else None)
+    )
     yield _entry(row, "forward", shapes, times, least)
     wrt = [
         t for i, t in enumerate(tensors) if t is not None and t.is_floating_point() and _has_gradient(row, i)
@@ -132,14 +134,6 @@ def _entry(row: Op, direction: str, shapes: str, times: dict[str, Timing], least
 
 def _first(result: Any) -> Any:
     return result[0] if isinstance(result, tuple) else result
-
-
-def _flops(row: Op, arrays: list[Any], out: Any) -> float:
-    if callable(row.flops):
-        return float(row.flops(*arrays, out.numpy()))
-    return row.flops * max(
-        [a.size for a in arrays if a is not None] + [out.numel() if out is not None else 0]
-    )
 
 
 class _Peer(NamedTuple):

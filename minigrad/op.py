@@ -273,6 +273,15 @@ class Op:
                 raise TypeError(f"{self.name}() missing required argument {name!r}: {self.usage()}")
         return given, attrs
 
+    def work(self, arrays: Sequence[Any], out: Any) -> float:
+        """The floating-point operations of one application to raw arrays: ``flops`` by element, or as it computes."""
+        if self.view:
+            return 0.0
+        if callable(self.flops):
+            absent = [None] * (0 if self.variadic else len(self.inputs) - len(arrays))
+            return float(self.flops(*arrays, *absent, out))
+        return float(self.flops * max(getattr(a, "size", 1) for a in (*arrays, out)))
+
     def usage(self) -> str:
         """The call as one writes it: ``sum(input, dim=None, keepdim=False)``."""
         words = [PUBLIC_NAMES.get(n, n) + ("=None" if n in self.optional else "") for n in self.inputs]

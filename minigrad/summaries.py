@@ -132,21 +132,6 @@ def summary(
     )
 
 
-def flops_of(row: Op, arrays: Sequence[Any], result: Any) -> int:
-    """The floating-point operations of one application of a row, as the row declares them."""
-    if row.view:
-        return 0
-    first = result[0] if isinstance(result, tuple) else result
-    if callable(row.flops):
-        absent = [None] * (0 if row.variadic else len(row.inputs) - len(arrays))
-        return int(row.flops(*arrays, *absent, first))
-    return int(row.flops * max([_size(a) for a in arrays] + [_size(first)]))
-
-
-def _size(array: Any) -> int:
-    return array.size if hasattr(array, "size") and hasattr(array, "dtype") else 1 if array is not None else 0
-
-
 def _inputs(model: Any, input: Any, dtype: Any) -> list[Any]:
     if input is None:
         return []
@@ -244,7 +229,7 @@ class _Watch(autograd.capture):
     def _record(self, function: Callable[..., Any], m: Any, args: Any, attrs: Any, result: Any) -> None:
         row, tally = self.rows.get(function), self.running[-1]
         if row is not None and result is not None:
-            tally.flops += flops_of(row, args, result)
+            tally.flops += int(row.work(args, result[0] if isinstance(result, tuple) else result))
         if row is None or not row.view:
             results = result if isinstance(result, tuple) else (result,)
             tally.memory += sum(getattr(r, "nbytes", 0) for r in results)
