@@ -197,7 +197,10 @@ def _needed(roots: Iterable[Node], wanted: set[Any]) -> set[Any]:
 
 def _fit(module: backend.ArrayModule, g: Any, to: tuple[tuple[int, ...], Any], create: bool) -> Any:
     """Sums a gradient over broadcast dimensions and casts it to its input's shape and dtype."""
-    m, (shape, dtype) = ON_TENSORS if create else module.m, to
+    shape, dtype = to
+    if g.shape == shape and g.dtype == dtype:
+        return g
+    m = ON_TENSORS if create else module.m
     if tuple(g.shape) != shape:
         lead = len(g.shape) - len(shape)
         spread = [i + lead for i, n in enumerate(shape) if n == 1 and g.shape[i + lead] != 1]

@@ -238,12 +238,10 @@ class Function:
         if node is not None:
             node.outputs.append((backend.module_of(array), array.shape, array.dtype))
             if array.dtype.kind in "fV" and not _among(out, ctx._constant):
-                made = wrap(array)
-                made._node, made._index, made._requires_grad = node, k, True
                 if dirty:
-                    rebase(out, made)
+                    rebase(out, wrap(array)._follow(node, k))
                 else:
-                    out._node, out._index, out._requires_grad = node, k, True
+                    out._follow(node, k)
         return out
 
     @staticmethod

@@ -37,7 +37,7 @@ class Mode:
     def __enter__(self) -> Any:
         state = STATE.get()
         self._before.append(state)
-        STATE.set(state._replace(**self.changes))
+        STATE.set(State._make(map(self.changes.get, State._fields, state)))  # _replace takes twice as long
         return self
 
     def __exit__(self, *exc: object) -> None:

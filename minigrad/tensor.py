@@ -65,8 +65,14 @@ class Tensor(Variable):
     def __new__(cls, *args: Any, **kwargs: Any) -> Tensor:
         return object.__new__(cls)
 
-    def __init__(self, *data: Any, device: Any = None) -> None:
+    def __init__(self, *data: Any, device: Any = None, **old: Any) -> None:
         """``Tensor(2, 3)`` is uninitialised, ``Tensor([…])`` holds the data, in the default dtype."""
+        if "_array" in self.__dict__:  # Variable(x, requires_grad=…) has made it
+            return
+        if old:
+            raise TypeError(
+                f"Tensor() got unexpected arguments {sorted(old)}; minigrad.tensor(data, …) takes more"
+            )
         from .typed import of_default_type
 
         made = of_default_type(data, device)
@@ -310,12 +316,10 @@ class Tensor(Variable):
                 "register_hook: cannot register a hook on a tensor that doesn't require gradient"
             )
         if self._node is not None:
-            return autograd.add_hook(self._node, self._index, hook)
+            return self._node.add_hook(self._index, hook)
         if self._hooks is None:
             self._hooks = {}
-        key = autograd.next_number()
-        self._hooks[key] = hook
-        return Removable(self._hooks, key)
+        return Removable(self._hooks, hook)
 
     def register_post_accumulate_grad_hook(self, hook: Callable[[Tensor], None]) -> Removable:
         """Calls ``hook(leaf)`` after its ``.grad`` has been updated."""
@@ -324,9 +328,7 @@ class Tensor(Variable):
                                "on non-leaf tensors")  # fmt: skip
         if self._post_hooks is None:
             self._post_hooks = {}
-        key = autograd.next_number()
-        self._post_hooks[key] = hook
-        return Removable(self._post_hooks, key)
+        return Removable(self._post_hooks, hook)
 
     # ---- conversion --------------------------------------------------------------------------------------
 

@@ -6,7 +6,6 @@ outputs, go through a function that changes nothing and shows the gradients on t
 
 from __future__ import annotations
 
-import itertools
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -15,16 +14,10 @@ from ..autograd import Removable, is_grad_enabled
 from ..function import Function
 from ..tensor import Tensor
 
-_numbers = itertools.count()
-
 
 def add(table: dict[int, Any], hook: Any, prepend: bool = False) -> Removable:
     """Enters a hook into a module's table, last or first."""
-    key = next(_numbers)
-    table[key] = hook
-    if prepend:
-        table.move_to_end(key, last=False)  # type: ignore[attr-defined]
-    return Removable(table, key)
+    return Removable(table, hook, prepend)
 
 
 def call(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

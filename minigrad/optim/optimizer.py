@@ -300,13 +300,7 @@ class Optimizer:
     # ---- hooks -------------------------------------------------------------------------------------------
 
     def _register(self, kind: str, hook: Hook, prepend: bool = False) -> Removable:
-        table, key = self._hooks[kind], autograd.next_number()
-        later = dict(table) if prepend else {}
-        if prepend:
-            table.clear()
-        table[key] = hook
-        table.update(later)
-        return Removable(table, key)
+        return Removable(self._hooks[kind], hook, prepend)
 
     def register_step_pre_hook(self, hook: Hook) -> Removable:
         """Calls ``hook(optimizer, args, kwargs)`` before each step; it may return new ``(args, kwargs)``."""
