@@ -7,8 +7,9 @@ import operator
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from .. import autograd, dtypes, errors
+from .. import dtypes, errors
 from ..autograd import apply
+from ..inplace import rewrite
 from ..op import OPS
 from ..tensor import Tensor
 
@@ -49,8 +50,8 @@ def sizes_of(sizes: tuple[Any, ...]) -> tuple[int, ...]:
 
 def factor_of(x: Tensor, value: Any) -> Any:
     """A number that multiplies x: for integers PyTorch drops its fraction, for booleans all but whether it is 0."""
-    kind = {0: bool, 1: int, 2: lambda v: v}[x.dtype.category]
-    return kind(value)
+    category = x.dtype.category
+    return value if category == 2 else int(value) if category else bool(value)
 
 
 def cast(x: Tensor, dtype: Any) -> Tensor:
@@ -63,7 +64,7 @@ def floating(x: Tensor) -> Tensor:
 
 def placed(name: str, input: Any, inplace: bool, compute: Callable[[Any], Any]) -> Any:
     """compute(input), written into input's memory if ``inplace``."""
-    return autograd.rewrite(input, compute, name) if inplace else compute(input)
+    return rewrite(input, compute, name) if inplace else compute(input)
 
 
 def pair(name: str) -> Any:

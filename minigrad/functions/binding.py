@@ -13,6 +13,7 @@ import numpy as np
 
 from .. import autograd, backend, errors
 from ..autograd import Variable, apply
+from ..inplace import apply_, rewrite, write
 from ..op import ALIASES, COMPOSITES, OPS, Op
 from ..tensor import Tensor, as_tensor
 
@@ -55,13 +56,14 @@ def _inplace_operator(name: str) -> Callable[[Any, Any], Any]:
 
     def call(self: Any, other: Any) -> Any:
         other = _operand(other)
-        return NotImplemented if other is None else autograd.apply_(row, (self, other), _NONE)
+        return NotImplemented if other is None else apply_(row, (self, other), _NONE)
 
     return call
 
 
 OPERATORS = {"add": "add", "sub": "sub", "mul": "mul", "truediv": "div", "floordiv": "floor_divide", "mod": "remainder",
-             "pow": "pow", "matmul": "matmul", "and": "bitwise_and", "or": "bitwise_or", "xor": "bitwise_xor"}  # fmt: skip
+             "pow": "pow", "matmul": "matmul", "and": "bitwise_and", "or": "bitwise_or", "xor": "bitwise_xor",
+             "lshift": "bitwise_left_shift", "rshift": "bitwise_right_shift"}  # fmt: skip
 
 
 def bind_operators() -> None:
@@ -96,7 +98,7 @@ def _into(out: Any, result: Any) -> Any:
                            "the arguments requires grad; assign the result instead")  # fmt: skip
     if out._array.shape != result._array.shape:
         out._array = backend.module_of(out._array).m.empty(result._array.shape, dtype=out._array.dtype)
-    return autograd.write(out, result.detach(), "out=")
+    return write(out, result.detach(), "out=")
 
 
 def _plain(x: Any) -> Any:
@@ -108,7 +110,7 @@ def function_of(row: Op) -> Callable[..., Any]:
 
     def simple(input: Any, inplace: bool = False, *, out: Any = None) -> Any:
         if inplace:
-            return autograd.apply_(row, (input,), _NONE)
+            return apply_(row, (input,), _NONE)
         result = apply(row, (input,), _NONE)
         return result if out is None else _into(out, result)
 
@@ -121,7 +123,7 @@ def function_of(row: Op) -> Callable[..., Any]:
         inputs, attrs = row.bind(args, kwargs)
         inputs = [_plain(x) for x in inputs]
         if inplace:
-            return autograd.apply_(row, inputs, attrs)
+            return apply_(row, inputs, attrs)
         result = apply(row, inputs, attrs)
         return result if out is None else _into(out, result)
 
@@ -165,9 +167,7 @@ def inplace_of(function: Callable[..., Any], name: str) -> Callable[..., Any]:
     """The in-place form of a function: its result is written into the first argument's memory."""
 
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
-        return autograd.rewrite(
-            self, lambda x: function(x, *[x if y is self else y for y in args], **kwargs), name
-        )
+        return rewrite(self, lambda x: function(x, *[x if y is self else y for y in args], **kwargs), name)
 
     call.__name__ = call.__qualname__ = name
     call.__doc__ = f"In-place form of {function.__name__}."
@@ -183,7 +183,10 @@ def bind_functions() -> dict[str, Callable[..., Any]]:
             if row.method and not hasattr(Tensor, row.name):
                 setattr(Tensor, row.name, call)
             if row.method and row.elementwise:
-                setattr(Tensor, row.name + "_", inplace_of(call, row.name + "_"))
+                written = inplace_of(call, row.name + "_")
+                setattr(Tensor, row.name + "_", written)
+                if len(row.inputs) == 1:  # torch.relu_, torch.exp_ and their kin are functions too
+                    functions[row.name + "_"] = written
     for name, (function, method, inplace, public) in COMPOSITES.items():
         call = composed(function)
         if public:

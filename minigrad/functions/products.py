@@ -152,7 +152,7 @@ def einsum(equation: Any, *operands: Any) -> Any:
 
 def _from_sublists(first: Any, rest: tuple[Any, ...]) -> tuple[str, tuple[Any, ...]]:
     items = [first, *rest]
-    letters = string.ascii_letters
+    letters = string.ascii_uppercase + string.ascii_lowercase  # in the order of the implicit output
     spell = lambda s: "".join("..." if i is Ellipsis else letters[i] for i in s)  # noqa: E731
     n = len(items) // 2
     equation = ",".join(spell(items[2 * i + 1]) for i in range(n))

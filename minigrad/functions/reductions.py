@@ -127,7 +127,7 @@ class _MinMax(NamedTuple):
 @composite
 def aminmax(input: Any, *, dim: Any = None, keepdim: bool = False) -> Any:
     """The smallest and the largest element."""
-    dim = () if dim is None else dim
+    dim = () if dim is None else dim_of("aminmax", input, dim)
     return _MinMax(row("amin", input, dim=dim, keepdim=keepdim), row("amax", input, dim=dim, keepdim=keepdim))
 
 

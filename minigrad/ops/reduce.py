@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from ..errors import dim_out_of_range
 from ..op import case, floats, ints, op
 
 INF = math.inf
@@ -23,7 +24,11 @@ def axes(dim: Any, ndim: int) -> tuple[int, ...]:
     if dim is None or dim == () or dim == []:
         return tuple(range(ndim))
     dims = tuple(dim) if isinstance(dim, (tuple, list)) else (dim,)
-    found = tuple(d + ndim if d < 0 else d for d in dims) if ndim else ()
+    if not ndim:
+        if outside := [d for d in dims if d not in (-1, 0)]:
+            raise dim_out_of_range("dim", outside[0], 0)
+        return ()
+    found = tuple(d + ndim if d < 0 else d for d in dims)
     if len(set(found)) != len(found):
         raise RuntimeError(f"dim {tuple(dims)}: a dimension appears multiple times in the list of dims")
     return found
@@ -218,26 +223,28 @@ def _(m, g, x, out, x_shape, dim, keepdim):
 
 
 def _pick(m: Any, name: str, x: Any, dim: Any, keepdim: bool) -> Any:
+    if isinstance(dim, (tuple, list)):
+        raise TypeError(f"{name}(): argument 'dim' must be int, not {type(dim).__name__}")
     if not count(x.shape, dim):
         raise IndexError(
             f"{name}: Expected reduction dim to have non-zero size, got shape {x.shape} over dim {dim}"
         )
     if x.dtype.kind == "b":
         x = x.astype(m.uint8)
-    found = m.asarray(getattr(m, name)(x, axis=dim))
+    found = m.asarray(getattr(m, name)(x, axis=dim if x.ndim else None))
     return m.expand_dims(found, dim) if keepdim and x.ndim and dim is not None else found
 
 
 @op(gradient=None, cases=[case((3, 4), dim=0), case((3, 4)), case((3, 4), dim=1, keepdim=True)])
 def argmax(m, x, *, dim=None, keepdim=False):
     """The index of the first largest element along dim, or of the flattened tensor."""
-    return _pick(m, "argmax", x, dim if x.ndim else None, keepdim)
+    return _pick(m, "argmax", x, dim, keepdim)
 
 
 @op(gradient=None, cases=[case((3, 4), dim=0), case((3, 4)), case((3, 4), dim=1, keepdim=True)])
 def argmin(m, x, *, dim=None, keepdim=False):
     """The index of the first smallest element along dim, or of the flattened tensor."""
-    return _pick(m, "argmin", x, dim if x.ndim else None, keepdim)
+    return _pick(m, "argmin", x, dim, keepdim)
 
 
 @op(
@@ -292,14 +299,16 @@ def _placed(m: Any, g: Any, indices: Any, shape: tuple[int, ...], dim: int, keep
 
 @op(gradient=None, cases=DIMS[:4])
 def any(m, x, *, dim=None, keepdim=False):
-    """Is any element true?"""
-    return m.any(x, axis=axes(dim, x.ndim), keepdims=keepdim).astype(m.uint8 if x.dtype == m.uint8 else bool)
+    """Is any element true? dim=() reduces nothing, as in PyTorch; the result is uint8 for uint8."""
+    axis = () if dim == () else axes(dim, x.ndim)
+    return m.any(x, axis=axis, keepdims=keepdim).astype(m.uint8 if x.dtype == m.uint8 else bool)
 
 
 @op(gradient=None, cases=DIMS[:4])
 def all(m, x, *, dim=None, keepdim=False):
-    """Are all elements true?"""
-    return m.all(x, axis=axes(dim, x.ndim), keepdims=keepdim).astype(m.uint8 if x.dtype == m.uint8 else bool)
+    """Are all elements true? dim=() reduces nothing, as in PyTorch; the result is uint8 for uint8."""
+    axis = () if dim == () else axes(dim, x.ndim)
+    return m.all(x, axis=axis, keepdims=keepdim).astype(m.uint8 if x.dtype == m.uint8 else bool)
 
 
 @op(promote="match", cases=ALONG, public=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from ..op import case, op
@@ -69,6 +70,8 @@ def broadcast_to(m, x, *, shape):
     if lead < 0 or any(a != b and a != 1 for a, b in zip(x.shape, new[lead:], strict=True)) or -1 in new:
         raise RuntimeError(f"expand: The expanded size {list(new)} must match the existing size "
                            f"{list(x.shape)} at non-singleton dimensions")  # fmt: skip
+    if math.prod(new) == x.size:  # nothing is repeated: the view may be written to
+        return m.reshape(x, new)
     return m.broadcast_to(x, new)
 
 
