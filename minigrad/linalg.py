@@ -147,7 +147,7 @@ def multi_dot(tensors: Sequence[Tensor]) -> Tensor:
     ends = found[0].ndim == 1, found[-1].ndim == 1
     found[0] = found[0].unsqueeze(0) if ends[0] else found[0]
     found[-1] = found[-1].unsqueeze(1) if ends[1] else found[-1]
-    if bad := next((x for x in found if x.ndim != 2), None):
+    if (bad := next((x for x in found if x.ndim != 2), None)) is not None:
         raise RuntimeError(
             f"linalg.multi_dot: expected matrices between two matrices or vectors, got {list(bad.shape)}"
         )

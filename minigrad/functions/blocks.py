@@ -74,7 +74,7 @@ def unfold(input: Any, dimension: int, size: int, step: int) -> Any:
 def block_diag(*tensors: Any) -> Any:
     """Matrices along the diagonal of a larger one, zeros elsewhere; vectors are rows."""
     blocks = [x.reshape(1, -1) if x.ndim < 2 else x for x in tensors]
-    if bad := next((x for x in blocks if x.ndim > 2), None):
+    if (bad := next((x for x in blocks if x.ndim > 2), None)) is not None:
         raise RuntimeError(f"block_diag: Input tensors must have 2 or fewer dimensions, got {bad.ndim}")
     width = builtins.sum(x.shape[1] for x in blocks)
     rows, before = [], 0
@@ -87,7 +87,7 @@ def block_diag(*tensors: Any) -> Any:
 @composite(method=False)
 def cartesian_prod(*tensors: Any) -> Any:
     """Every combination of an element of each vector, a row each, the last running fastest."""
-    if bad := next((x for x in tensors if x.ndim != 1), None):
+    if (bad := next((x for x in tensors if x.ndim != 1), None)) is not None:
         raise RuntimeError(f"cartesian_prod: Expect a 1D vector, but got shape {list(bad.shape)}")
     if len(tensors) == 1:
         return tensors[0]

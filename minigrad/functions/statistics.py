@@ -154,7 +154,7 @@ def _histogram(m: Any, x: Any, *, bins: int, low: float, high: float) -> Any:
 def histc(input: Any, bins: int = 100, min: float = 0, max: float = 0) -> Any:
     """How many elements fall in each of equal bins from min to max (of the data, when both are equal)."""
     if tensor_of("histc", input).dtype.category != 2:
-        raise RuntimeError(f"histc: not implemented for {input.dtype.name}; convert with .float()")
+        raise NotImplementedError(f"histc: not implemented for {input.dtype.name}; convert with .float()")
     if bins <= 0:
         raise RuntimeError(f"histc: bins must be > 0, got {bins}")
     low, high = float(min), float(max)
