@@ -200,6 +200,26 @@ def test_a_run_that_its_budget_ended_goes_on_within_the_epoch_when_it_gets_more(
     assert same(resumed, simple(max_epochs=3))
 
 
+def test_a_checkpoint_between_the_last_batch_and_the_epochs_row_leads_on(tmp_path):
+    def saving():
+        return ModelCheckpoint(tmp_path, "{epoch}", "val_loss", save_top_k=-1, save_on_train_epoch_end=False)
+
+    whole = simple(max_epochs=3, callbacks=saving())
+    assert len(load_checkpoint(tmp_path / "epoch=0.safetensors")["history"]["epoch"]) == 0
+    assert same(simple(tmp_path / "epoch=0.safetensors", 2, max_epochs=3, callbacks=saving()), whole)
+
+
+def test_an_epoch_that_early_stopping_cuts_short_is_finished_by_the_resumed_run_too(tmp_path):
+    def callbacks():
+        stopping = EarlyStopping("val_loss", patience=1, mode="max")  # the loss falls
+        return [stopping, ModelCheckpoint(tmp_path, "{step}", "val_loss", save_top_k=-1)]
+
+    whole = simple(max_epochs=9, val_check_interval=2, callbacks=callbacks())
+    assert len(whole[1]["loss"]) == 1
+    options = {"max_epochs": 9, "val_check_interval": 2, "callbacks": callbacks()}
+    assert same(simple(tmp_path / "step=4.safetensors", 2, **options), whole)
+
+
 def test_a_limited_epoch_is_over_where_its_limit_is(tmp_path):
     options = {"limit_train_batches": 3, "limit_val_batches": 1}
     train = {"train": loader(shuffle=True, generator=minigrad.Generator().manual_seed(1))}
