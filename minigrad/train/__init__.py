@@ -1,4 +1,4 @@
-"""Training: the Trainer, its callbacks, metrics and checkpoints; pictures of what came out."""
+"""Training: the Trainer, its callbacks, metrics and checkpoints, and fit in one line."""
 
 from .callbacks import (
     Callback,
