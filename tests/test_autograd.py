@@ -496,7 +496,7 @@ def test_a_long_chain_is_freed_in_a_thread_with_a_small_stack(no_collector):
             y = y * 1.0
         nodes.append(weakref.ref(y.grad_fn))
 
-    nodes, before = [], threading.stack_size(256 * 1024)
+    nodes, before = [], threading.stack_size(512 * 1024)
     try:
         thread = threading.Thread(target=work)
         thread.start()

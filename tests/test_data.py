@@ -4,7 +4,6 @@ from collections import Counter, OrderedDict, defaultdict, namedtuple
 
 import numpy as np
 import pytest
-from minigrad.random import Generator
 
 import minigrad
 from minigrad.data import (
@@ -26,6 +25,7 @@ from minigrad.data import (
     default_convert,
     random_split,
 )
+from minigrad.random import Generator
 
 
 def same(a, b):

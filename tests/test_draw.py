@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import minigrad
-from minigrad.layered import layers_of, place
+from minigrad.pictures.layered import layers_of, place
 
 NAMESPACE = "{http://www.w3.org/2000/svg}"
 

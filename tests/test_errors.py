@@ -4,9 +4,9 @@ import re
 
 import numpy as np
 import pytest
-from minigrad.nn import functional as F
 
 import minigrad
+from minigrad.nn import functional as F
 
 x23, x34, v3 = minigrad.ones(2, 3), minigrad.ones(3, 4), minigrad.ones(3)
 i3 = minigrad.tensor([0, 1, 2])

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 import minigrad
-from minigrad.svg import Svg, escape, png, shortened, text_width
-from minigrad.train.pictures import confusion, curves, percent, predictions, ticks
+from minigrad.pictures.svg import Svg, escape, png, shortened, text_width
+from minigrad.pictures.training import confusion, curves, percent, predictions, ticks
 
 NAMESPACE = "{http://www.w3.org/2000/svg}"
 HISTORY = {

@@ -186,7 +186,7 @@ def test_bad_calls_are_refused_with_what_came(call, error, words):
 
 
 def test_the_function_is_not_hidden_by_its_room():
-    import minigrad.drawings
+    import minigrad.pictures.graph
     import minigrad.summaries
 
     assert callable(minigrad.summary) and callable(minigrad.draw)

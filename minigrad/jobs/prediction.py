@@ -48,7 +48,7 @@ def predict(options: Any) -> int:
 
 
 def _sheet(path: str, pixels: np.ndarray, chances: np.ndarray, best: np.ndarray, classes: Any) -> str:
-    from ..train import pictures
+    from .. import pictures
 
     try:
         return str(

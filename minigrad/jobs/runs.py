@@ -210,7 +210,7 @@ def draw_predictions(
     run: Run, part: Part, m: Measured, found: dict[str, Any], folder: Path, kind: str
 ) -> list[Path]:
     """The confusion matrix and the sheet of predictions."""
-    from ..train import pictures
+    from .. import pictures
 
     suffix = "" if kind == "auto" else f".{kind}"
     title, classes = headline(run, found), run.task.classes

@@ -258,7 +258,7 @@ def _drawn(
     files = [run.folder / n for n in (runs.RUN, runs.CHECKPOINT, runs.HISTORY_CSV, runs.HISTORY_JSON)]
     if kind == "none":
         return files
-    from ..train import pictures
+    from .. import pictures
 
     suffix = "" if kind == "auto" else f".{kind}"
     try:

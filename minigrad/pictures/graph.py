@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from . import backend, errors
-from .autograd import Node, Variable
+from .. import backend, errors
+from ..autograd import Node, Variable
 from .layered import layers_of, place
 from .svg import BLUE, FAINT, GREEN, INK, ORANGE, PAPER, Svg, shortened, text_width
 

@@ -1,7 +1,7 @@
 """A drawing surface that becomes an SVG file: rectangles, lines, text and small images, in pixels, y down.
 
 What lives here: the elements, their escaping, and how wide text is. What doesn't: layout, which belongs to
-what is drawn (``draw``, ``train.pictures``). Files stand alone: no fonts, scripts or links.
+what is drawn (``graph``, ``training``). Files stand alone: no fonts, scripts or links.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ class Svg:
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Writes the file, whole or not at all."""
-        from .io.files import atomic_write
+        from ..io.files import atomic_write
 
         with atomic_write(path, "w") as f:
             f.write(str(self))

@@ -1,7 +1,7 @@
 """Pictures of a run: curves by epoch, a confusion matrix, a sheet of predictions.
 
 Each function lays its picture out once and paints it on one of two surfaces: matplotlib's for PNG, ours
-(``minigrad.svg``) for SVG. The path's suffix chooses; without one it is PNG where matplotlib is installed and
+(``minigrad.pictures.svg``) for SVG. The path's suffix chooses; without one it is PNG where matplotlib is installed and
 SVG where it isn't. Colours are Okabe and Ito's, and nothing is said by colour alone.
 """
 
@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..svg import BLUE, FAINT, FONT, GRID, INK, PAPER, VERMILION, Point, Svg, png, shortened, text_width
+from .svg import BLUE, FAINT, FONT, GRID, INK, PAPER, VERMILION, Point, Svg, png, shortened, text_width
 
 SHEET = 10  # images in a row of the sheet of predictions
 
@@ -414,7 +414,7 @@ def _surface(path: str | os.PathLike[str], width: float, height: float, title: s
 
 
 class Raster:
-    """The surface that matplotlib paints: :class:`minigrad.svg.Svg`'s methods, saved as PNG."""
+    """The surface that matplotlib paints: :class:`minigrad.pictures.svg.Svg`'s methods, saved as PNG."""
 
     def __init__(self, width: float, height: float, title: str) -> None:
         from matplotlib.backends.backend_agg import FigureCanvasAgg

@@ -2,7 +2,7 @@
 
 K. Sugiyama, S. Tagawa, M. Toda, Methods for Visual Understanding of Hierarchical System Structures, 1981:
 layers by the longest path, an order within layers by sweeps of barycentres, then coordinates. What the boxes
-mean and how they are painted is the caller's (``drawings``).
+mean and how they are painted is the caller's (``graph``).
 """
 
 from __future__ import annotations
