@@ -217,7 +217,7 @@ def _(m, g, x, y):
     return m.where(y < x, g, m.where(x == y, 0.5 * g, 0.0))
 
 
-@elementwise(promote="same", flops=3)
+@elementwise(promote="match", flops=3)
 def lerp(m, x, end, weight):
     """x + weight · (end - x)."""
     return x + weight * (end - x)
@@ -356,7 +356,8 @@ def bitwise_not(m, x):
 def _bits(name: str, *operands: Any) -> tuple[Any, ...]:
     for x in operands:
         if getattr(getattr(x, "dtype", None), "kind", "i") not in "iub" or isinstance(x, float):
-            raise RuntimeError(f"{name}: expected integers or booleans, got {getattr(x, 'dtype', 'float')}; "
+            kind = TypeError if name == "bitwise_not" else NotImplementedError  # as ~x and x & y in PyTorch
+            raise kind(f"{name}: expected integers or booleans, got {getattr(x, 'dtype', 'float')}; "
                                f"convert with .to(minigrad.int64) or compare first")  # fmt: skip
     return operands
 
@@ -736,7 +737,7 @@ def relu(m, x):
 
 @relu.vjp
 def _(m, g, out):
-    return g * (out > 0)
+    return m.where(out > 0, g, 0.0)
 
 
 @elementwise(domain=(-4, 4), flops=12)
