@@ -175,6 +175,10 @@ class finfo:
         self.tiny = self.smallest_normal = float(info.smallest_normal)
         self.resolution = float(info.resolution)
 
+    def __repr__(self) -> str:
+        names = ("resolution", "min", "max", "eps", "smallest_normal", "tiny")
+        return f"finfo({', '.join(f'{n}={getattr(self, n):.6g}' for n in names)}, dtype={self.dtype})"
+
 
 class iinfo:
     """Machine limits of an integer dtype: bits, max, min."""
@@ -184,3 +188,6 @@ class iinfo:
             raise TypeError(f"iinfo: expected an integer dtype, got {type!r}; use finfo")
         info = np.iinfo(type.numpy_dtype)
         self.bits, self.max, self.min, self.dtype = info.bits, int(info.max), int(info.min), type.name
+
+    def __repr__(self) -> str:
+        return f"iinfo(min={self.min:.6g}, max={self.max:.6g}, dtype={self.dtype})"

@@ -602,8 +602,8 @@ def _array_of(data: Any, kind: Any, copy: bool) -> Any:
             if isinstance(data, module.array_type):
                 return data
     if not isinstance(data, (list, tuple, range)) and not hasattr(data, "__len__"):
-        raise TypeError(
-            f"tensor: could not infer dtype of {type(data).__name__}; expected numbers, sequences, an array or a tensor"
+        raise RuntimeError(
+            f"tensor: Could not infer dtype of {type(data).__name__}; expected numbers, sequences, an array or a tensor"
         )
     try:
         plain = _plain(data)
@@ -614,7 +614,10 @@ def _array_of(data: Any, kind: Any, copy: bool) -> Any:
     if array.dtype.kind not in "fiubV" or array.dtype == object:
         if array.dtype.kind == "c":
             raise errors.no_complex("tensor")
-        raise TypeError(f"tensor: can't convert a sequence of {array.dtype} elements; expected numbers")
+        error = RuntimeError if array.dtype == object else TypeError  # as PyTorch: None and kin, and words
+        raise error(
+            f"tensor: Could not infer dtype of a sequence of {array.dtype} elements; expected numbers"
+        )
     if wanted is None and array.dtype == np.float64 and not _has_wide(data):
         wanted = dtypes.get_default_dtype().numpy_dtype
     return array.astype(wanted, copy=False) if wanted is not None else array
