@@ -131,6 +131,6 @@ def hypot(input: Any, other: Any) -> Any:
     """√(x² + y²), without overflow: the larger times √(1 + (smaller / larger)²)."""
     x, y = broadcast_tensors(abs_of(input), abs_of(other))
     big, small = row("maximum", x, y), row("minimum", x, y)
-    none = big == 0
+    none = (big == 0) | row("isinf", big)
     ratio = small / row("where", none, 1.0, big)
     return row("where", none, big + small, big * row("sqrt", 1 + ratio * ratio))

@@ -37,7 +37,7 @@ def take(input: Any, index: Any) -> Any:
     """Elements of the flattened tensor; negative indices count from its end."""
     flat, at = input.reshape(-1), index.reshape(-1)
     at = row("where", at < 0, at + flat.shape[0], at)
-    return row("gather", flat, at, dim=0).reshape(index.shape)
+    return row("index_select", flat, at, dim=0).reshape(index.shape)
 
 
 def _scattered(name: str, input: Any, dim: int, index: Any, src: Any) -> tuple[int, Any]:

@@ -141,9 +141,9 @@ def kl_div(
     if log_target:
         losses = row("exp", target) * (target - input)
     else:
-        positive = target > 0
-        safe = row("where", positive, target, 1.0)
-        losses = row("where", positive, target * row("log", safe), 0.0) - target * input
+        none = target == 0  # 0 ln 0 is 0
+        safe = row("where", none, 1.0, target)
+        losses = row("where", none, 0.0, target * row("log", safe)) - target * input
     total = _reduced(losses, name)
     return total / input.shape[0] if reduction == "batchmean" and input.ndim else total
 

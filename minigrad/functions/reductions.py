@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 import warnings
 from typing import Any, NamedTuple
@@ -103,6 +104,9 @@ def _extremum(name: str, input: Any, dim: Any, keepdim: bool, other: Any) -> Any
     if other is not None:
         return apply(OPS["maximum" if name == "max" else "minimum"], (input, other), NONE)
     if dim is None:
+        if not tensor_of(name, input).numel():
+            raise RuntimeError(f"{name}(): Expected reduction dim to be specified for input.numel() == 0, got shape "
+                               f"{tuple(input.shape)}. Specify the reduction dim with the 'dim' argument")  # fmt: skip
         return row("amax" if name == "max" else "amin", input, dim=None, keepdim=keepdim)
     return _RESULTS[name](*row(name + "_dim", input, dim=dim_of(name, input, dim), keepdim=keepdim))
 
@@ -194,7 +198,7 @@ def _along(name: str, input: Any, dim: Any, dtype: Any) -> Any:
         dim = 0 if input.ndim in (0, 1, 3) else 1
     x = cast(input, dtype)
     if x.dtype.category != 2:
-        raise RuntimeError(
+        raise NotImplementedError(
             f'{name}: "{name}" not implemented for {x.dtype}; expected floating point, convert with .float()'
         )
     return row(name, x, dim=dim_of(name, input, dim))
@@ -244,9 +248,16 @@ def kthvalue(input: Any, k: int, dim: int = -1, keepdim: bool = False) -> Any:
 
 @composite
 def median(input: Any, dim: Any = None, keepdim: bool = False) -> Any:
-    """The middle element, the lower of two; with dim also where it is."""
+    """The middle element, the lower of two; with dim also where it is. NaN wins; of nothing it is NaN."""
     if dim is None:
         flat = input.reshape(-1)
-        return kthvalue(flat, (flat.shape[0] + 1) // 2, 0)[0]
+        return median(flat, 0)[0] if flat.shape[0] else row("sum", flat, dim=None) * math.nan
     d = dim_of("median", input, dim)
-    return _RESULTS["median"](*kthvalue(input, ((input.shape[d] if input.ndim else 1) + 1) // 2, d, keepdim))
+    middle = kthvalue(input, ((input.shape[d] if input.ndim else 1) + 1) // 2, d, keepdim)
+    if input.dtype.category == 2:
+        unknown = row("isnan", input)
+        if unknown.any():
+            top = row("max_dim", input, dim=d, keepdim=keepdim)  # the first NaN, where there is one
+            bad = unknown.any(d, keepdim)
+            middle = [row("where", bad, a, b) for a, b in zip(top, middle, strict=True)]
+    return _RESULTS["median"](*middle)

@@ -184,7 +184,7 @@ def _list_of(name: str, tensors: Any) -> list[Any]:
         )
     found = list(tensors)
     if not found:
-        raise RuntimeError(f"{name}: expected a non-empty list of Tensors")
+        raise (ValueError if name == "cat" else RuntimeError)(f"{name}: expected a non-empty list of Tensors")
     for i, x in enumerate(found):
         if not isinstance(x, Tensor):
             raise TypeError(
@@ -376,7 +376,7 @@ def unbind(input: Any, dim: int = 0) -> tuple[Any, ...]:
     """All slices along dim, without that dimension; views."""
     d = dim_of("unbind", input, dim)
     if not input.ndim:
-        raise RuntimeError("unbind: dimension specified as 0 but tensor has no dimensions")
+        raise IndexError("unbind: dimension specified as 0 but tensor has no dimensions")
     return tuple(input[(slice(None),) * d + (i,)] for i in range(input.shape[d]))
 
 

@@ -219,8 +219,9 @@ def _(m, g, x, y):
 
 @elementwise(promote="match", flops=3)
 def lerp(m, x, end, weight):
-    """x + weight · (end - x)."""
-    return x + weight * (end - x)
+    """x + weight · (end - x), written from the nearer end, so that weight 1 gives end exactly."""
+    way = end - x
+    return m.where(m.abs(weight) < 0.5, x + weight * way, end - way * (1 - weight))
 
 
 @lerp.vjp("x")

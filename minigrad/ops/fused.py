@@ -181,7 +181,7 @@ def _labels(m: Any, name: str, x: Any, target: Any, ignore_index: int) -> tuple[
 def _share(m: Any, x: Any, labels: Any, keep: Any, weight: Any, reduction: str) -> tuple[Any, Any]:
     """The weight wᵧ of each position, and the 1 of each that counts: over Σ wᵧ for the mean."""
     even = keep.astype(x.dtype)
-    own = even if weight is None else m.take(weight, labels) * even
+    own = even if weight is None else m.where(keep, m.take(weight, labels), 0)
     if reduction != "mean":
         return own, even
     total = own.sum()

@@ -92,7 +92,10 @@ def _indices(name: str, index: Any, size: int) -> None:
         )
     if index.size and (index.min() < 0 or index.max() >= size):
         bad = int(index.min()) if index.min() < 0 else int(index.max())
-        raise IndexError(f"{name}: index {bad} is out of bounds for dimension with size {size}; expected "
+        kind = (
+            RuntimeError if name in ("gather", "scatter", "scatter_add") else IndexError
+        )  # PyTorch's own choice
+        raise kind(f"{name}: index {bad} is out of bounds for dimension with size {size}; expected "
                          f"0 ≤ index < {size}")  # fmt: skip
 
 

@@ -101,6 +101,10 @@ def _(m, g, x_shape, dim, keepdim):
 )
 def var(m, x, *, dim=None, correction=1, keepdim=False):
     """Σ (x - x̄)² / (n - correction) over dim, in two passes."""
+    if x.dtype.kind in "iub":
+        raise RuntimeError(
+            f"var: std and var only support floating point dtypes, got {x.dtype}; convert with .float()"
+        )
     axis, n = axes(dim, x.ndim), count(x.shape, dim)
     centred = x - accurate_sum(m, x, axis, True) / max(n, 1)
     return accurate_sum(m, m.square(centred), axis, keepdim) / x.dtype.type(max(n - correction, 0))
@@ -189,8 +193,9 @@ def _(m, g, x, x_shape, dim, keepdim):
 
 def _extremum(m: Any, name: str, x: Any, dim: Any, keepdim: bool) -> Any:
     if x.size == 0 and count(x.shape, dim) == 0:
-        raise IndexError(f"{name}: Expected reduction dim to have non-zero size, got shape {x.shape} over "
-                         f"dim {dim}; an empty set has no extremum")  # fmt: skip
+        kind = RuntimeError if dim is None or dim == () else IndexError
+        raise kind(f"{name}: Expected reduction dim to have non-zero size, got shape {x.shape} over dim {dim}; an empty "
+                   f"set has no extremum")  # fmt: skip
     return getattr(m, name)(x, axis=axes(dim, x.ndim), keepdims=keepdim)
 
 
@@ -373,7 +378,7 @@ def _(m, g, x, out, x_shape, dim, keepdim):
 def softmax(m, x, *, dim):
     """eˣ / Σ eˣ along dim, shifted by the maximum so that nothing overflows."""
     if not x.ndim:
-        return m.ones_like(x)
+        return m.exp(x - x)  # 1, or NaN
     e = m.exp(x - x.max(axis=dim, keepdims=True)) if x.size else x
     return e / e.sum(axis=dim, keepdims=True)
 
@@ -387,7 +392,7 @@ def _(m, g, out, x_shape, dim):
 def log_softmax(m, x, *, dim):
     """x - ln Σ eˣ along dim, shifted by the maximum so that nothing overflows."""
     if not x.ndim:
-        return m.zeros_like(x)
+        return x - x  # 0, or NaN
     shifted = x - x.max(axis=dim, keepdims=True) if x.size else x
     return shifted - m.log(m.exp(shifted).sum(axis=dim, keepdims=True))
 
@@ -438,5 +443,7 @@ def _(m, g, indices, x_shape, dim):
 @op(gradient=None, cases=[case(ints((6,), 3)), case(ints((6,), 3), (6,), minlength=5)])
 def bincount(m, x, weights=None, *, minlength=0):
     """How often each of 0, 1, 2 … occurs."""
+    if x.dtype.kind not in "iu":
+        raise NotImplementedError(f"bincount: expected integers, got {x.dtype}; convert with .long()")
     found = m.bincount(x, weights, minlength)
     return found.astype(m.float32) if weights is not None and weights.dtype == m.float32 else found

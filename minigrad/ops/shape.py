@@ -62,7 +62,7 @@ def _(m, g, dims):
     return m.permute_dims(g, tuple(sorted(range(n), key=lambda i: dims[i] % n)))
 
 
-@op(view=True, cases=[case((3, 1), shape=(2, 3, 4)), case((), shape=(2,))])
+@op(view=True, spread="shape", cases=[case((3, 1), shape=(2, 3, 4)), case((), shape=(2,))])
 def broadcast_to(m, x, *, shape):
     """x repeated, without copying, to a shape that it broadcasts to; -1 keeps a size; a view."""
     lead = len(shape) - x.ndim
@@ -163,6 +163,10 @@ def _(m, g, dims):
 def roll(m, x, *, shifts, dims=None):
     """x shifted along dims, what falls off one end coming back at the other."""
     dims = None if dims == () else dims
+    if isinstance(shifts, (tuple, list)) and len(shifts) > 1 and dims is None:
+        raise RuntimeError(
+            f"roll: shifts and dimensions must align, got shifts {tuple(shifts)} and no dims; give dims="
+        )
     return m.roll(x, shifts, axis=dims)
 
 
@@ -202,9 +206,17 @@ def _(m, g, x_shape, widths):
     return g[tuple(slice(a, a + n) for n, (a, _) in zip(x_shape, widths, strict=True))]
 
 
+def _is_matrix(name: str, x: Any) -> None:
+    if len(x.shape) < 2:
+        raise RuntimeError(
+            f"{name}: input tensor must have at least 2 dimensions, got shape {tuple(x.shape)}"
+        )
+
+
 @op(cases=[case((3, 4)), case((2, 3, 3), diagonal=1), case((3, 2), diagonal=-1)])
 def tril(m, x, *, diagonal=0):
     """The lower triangle of the last two dimensions, zeros above the diagonal."""
+    _is_matrix("tril", x)
     return m.where(m.tri(x.shape[-2], x.shape[-1], diagonal, dtype=bool), x, x.dtype.type(0))
 
 
@@ -216,6 +228,7 @@ def _(m, g, diagonal):
 @op(cases=[case((3, 4)), case((2, 3, 3), diagonal=1), case((3, 2), diagonal=-1)])
 def triu(m, x, *, diagonal=0):
     """The upper triangle of the last two dimensions, zeros below the diagonal."""
+    _is_matrix("triu", x)
     return m.where(m.tri(x.shape[-2], x.shape[-1], diagonal - 1, dtype=bool), x.dtype.type(0), x)
 
 
