@@ -41,29 +41,31 @@ class Side:
 THEIRS, OURS = Side(torch), Side(minigrad)
 
 
-def operands(value, side, rng, dtype, leaves):
+def operands(value, side, rng, dtype, leaves, poison=None):
     """Specs as tensors of a side, in the nesting of a call; the float leaves are collected."""
     if isinstance(value, Still):
-        return operands(value.spec, side, rng, dtype, None)
+        return operands(value.spec, side, rng, dtype, None, poison)
     if isinstance(value, SPECS):
         array = op_calls.array_of(value, rng)
         if isinstance(value, floats) and dtype not in FLOATS:
             array = np.round(np.abs(array) + 1) if dtype != "bool" else array > 0
+        if poison is not None and isinstance(value, floats) and array.size:
+            array.reshape(-1)[:: max(array.size // 2, 1)] = poison
         t = side.tensor(array, dtype if isinstance(value, floats) else None, grad=leaves is not None)
         if leaves is not None and t.requires_grad:
             leaves.append(t)
         return t
     if isinstance(value, (list, tuple)):
-        return type(value)(operands(v, side, rng, dtype, leaves) for v in value)
+        return type(value)(operands(v, side, rng, dtype, leaves, poison) for v in value)
     return (
         getattr(side.library, value) if value in ("float64", "float32") and isinstance(value, str) else value
     )
 
 
-def arguments(use, side, dtype="float64", leaves=None):
+def arguments(use, side, dtype="float64", leaves=None, poison=None):
     rng = np.random.default_rng(1)
-    args = [operands(a, side, rng, dtype, leaves) for a in use.args]
-    return args, {k: operands(v, side, rng, dtype, leaves) for k, v in use.kwargs.items()}
+    args = [operands(a, side, rng, dtype, leaves, poison) for a in use.args]
+    return args, {k: operands(v, side, rng, dtype, leaves, poison) for k, v in use.kwargs.items()}
 
 
 def name_of(dtype):
@@ -127,11 +129,11 @@ def quietly(call, *args, **kwargs):
         return call(*args, **kwargs)
 
 
-def both(use, dtype="float64", form="function", gradients=False):
+def both(use, dtype="float64", form="function", gradients=False, poison=None):
     """Runs a use on both sides; None where torch has no such call."""
     results, leaves = [], ([], [])
     for side, collected in zip((THEIRS, OURS), leaves, strict=True):
-        args, kwargs = arguments(use, side, dtype, collected if gradients else None)
+        args, kwargs = arguments(use, side, dtype, collected if gradients else None, poison)
         call = (
             getattr(args[0], use.name + form.removeprefix("method"), None)
             if form != "function"

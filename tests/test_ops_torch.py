@@ -35,6 +35,15 @@ def test_values_and_gradients_agree_in_float64(name):
             agree(found, wanted, f"{use}: gradient {k}", rtol=LOOSE.get(name))
 
 
+ASTRAY = {  # where NaN comes of an infinity in torch alone, or of how it goes about it
+    "sign": "NumPy's sign of NaN is NaN, torch's 0",
+    "pow": "torch takes the exponent -½ for rsqrt, and so (-∞)^-½ for NaN",
+    "var_mean": "torch's running mean is NaN after an infinity",
+    "std_mean": "torch's running mean is NaN after an infinity",
+    "trapezoid": "torch subtracts the ends from the sum, ∞ from ∞",
+    "trapz": "torch subtracts the ends from the sum, ∞ from ∞",
+    "scaled_dot_product_attention": "0 · ∞ in the values where nothing is attended to",
+}
 PICKS_ANY = ("topk", "kthvalue")
 
 
@@ -48,6 +57,18 @@ def test_what_torch_computes_in_a_dtype_agrees(name, dtype):
             if name in PICKS_ANY and dtype not in FLOATS:
                 theirs, ours = theirs[:1], ours[:1]  # among equals torch picks any
             agree(ours, theirs, f"{use} in {dtype}")
+
+
+@by_name
+@pytest.mark.parametrize("poison", [float("nan"), float("inf"), -float("inf")])
+def test_nan_and_infinities_among_the_operands_come_out_as_in_torch(name, poison):
+    for use in GROUPS[name]:
+        found = both(use, poison=poison) or both(use, form="method", poison=poison)
+        if found is not None and name not in ASTRAY:
+            theirs, ours = found[0]
+            if name in PICKS_ANY:
+                theirs, ours = theirs[:1], ours[:1]
+            agree(ours, theirs, f"{use} with {poison}")
 
 
 @by_name
