@@ -1,7 +1,9 @@
 """The Tensor: PyTorch's attributes, operators and printing over an array and its place in the graph.
 
-Methods come from the rows and composites (bound in ``ops/__init__.py``); creation and conversion are
-here. What the graph itself needs of a tensor is ``autograd.Variable``.
+What lives here: attributes, conversion to other dtypes, devices and to Python, and Python's protocols. What
+doesn't: most methods and the operators, which come from the rows and composites (``functions/binding.py``);
+what the graph needs of a tensor (``autograd.Variable``); how data become tensors (``conversion.py``); what an
+index means (``subscripts.py``).
 """
 
 from __future__ import annotations
@@ -14,10 +16,9 @@ import numpy as np
 
 from . import autograd, backend, dtypes, errors, subscripts
 from .autograd import Node, Removable, Variable, apply, wrap
+from .conversion import as_tensor, asarray, from_dlpack, from_numpy, tensor  # noqa: F401 - their place for others
 from .dtypes import as_dtype, dtype, from_numpy_dtype
 from .op import OPS
-
-_NONE: dict[str, Any] = {}
 
 
 class Size(tuple[int, ...]):
@@ -413,35 +414,19 @@ class Tensor(Variable):
     def type_as(self, other: Tensor) -> Tensor:
         return self.to(other.dtype)
 
-    def float(self) -> Tensor:
-        return self.to(dtypes.float32)
+    def new(self, *data: Any, device: Any = None) -> Tensor:
+        """``x.new(2, 3)``, ``x.new([…])``: PyTorch's old form of ``new_empty`` and ``new_tensor``."""
+        from .typed import of_type
 
-    def double(self) -> Tensor:
-        return self.to(dtypes.float64)
+        return of_type("new", self.dtype, data, device or self.device)
 
-    def half(self) -> Tensor:
-        return self.to(dtypes.float16)
-
-    def bfloat16(self) -> Tensor:
-        return self.to(dtypes.bfloat16)
-
-    def long(self) -> Tensor:
-        return self.to(dtypes.int64)
-
-    def int(self) -> Tensor:
-        return self.to(dtypes.int32)
-
-    def short(self) -> Tensor:
-        return self.to(dtypes.int16)
-
-    def char(self) -> Tensor:
-        return self.to(dtypes.int8)
-
-    def byte(self) -> Tensor:
-        return self.to(dtypes.uint8)
-
-    def bool(self) -> Tensor:
-        return self.to(dtypes.bool_)
+    def new_tensor(
+        self, data: Any, dtype: Any = None, device: Any = None, requires_grad: Any = False
+    ) -> Tensor:
+        """A tensor of data with this one's dtype and device."""
+        return tensor(
+            data, dtype=dtype or self.dtype, device=device or self.device, requires_grad=requires_grad
+        )
 
     # ---- Python's protocols ------------------------------------------------------------------------------
 
@@ -509,9 +494,6 @@ class Tensor(Variable):
         raise TypeError("Tensor: cannot be pickled, which would run code when loaded; use minigrad.save, which "
                         "writes safetensors")  # fmt: skip
 
-    def __dir__(self) -> list[str]:
-        return sorted(set(object.__dir__(self)))
-
     # ---- indexing ----------------------------------------------------------------------------------------
 
     def __getitem__(self, index: Any) -> Tensor:
@@ -527,26 +509,24 @@ class Tensor(Variable):
 
         return show(self)
 
-    def new(self, *data: Any, device: Any = None) -> Tensor:
-        """``x.new(2, 3)``, ``x.new([…])``: PyTorch's old form of ``new_empty`` and ``new_tensor``."""
-        from .typed import of_type
-
-        return of_type("new", self.dtype, data, device or self.device)
-
-    def new_tensor(
-        self, data: Any, dtype: Any = None, device: Any = None, requires_grad: Any = False
-    ) -> Tensor:
-        """A tensor of data with this one's dtype and device."""
-        return tensor(
-            data, dtype=dtype or self.dtype, device=device or self.device, requires_grad=requires_grad
-        )
-
 
 TYPE_NAMES = {"float32": "Float", "float64": "Double", "float16": "Half", "bfloat16": "BFloat16", "int64": "Long",
                "int32": "Int", "int16": "Short", "int8": "Char", "uint8": "Byte", "bool": "Bool"}  # fmt: skip
 _GRAPH_STATE = {"_array", "_version", "_node", "_index", "_requires_grad", "_grad", "_base", "_views", "_seen",
                 "_hooks", "_post_hooks", "_retains_grad", "_inference"}  # fmt: skip
 autograd.TENSOR[0] = Tensor
+
+
+def _converting(kind: dtype) -> Callable[[Tensor], Tensor]:
+    def convert(self: Tensor) -> Tensor:
+        return self.to(kind)
+
+    convert.__doc__ = f"This tensor in {kind.name}."
+    return convert
+
+
+for _kind in dtypes.DTYPES:  # float(), double(), long() …
+    setattr(Tensor, TYPE_NAMES[_kind.name].lower(), _converting(_kind))
 
 
 def _moved(t: Tensor, module: backend.ArrayModule) -> Tensor:
@@ -556,114 +536,6 @@ def _moved(t: Tensor, module: backend.ArrayModule) -> Tensor:
     from .function import move
 
     return move(t, module.name)
-
-
-# ---- creation --------------------------------------------------------------------------------------------
-
-
-def tensor(
-    data: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False, pin_memory: bool = False
-) -> Tensor:
-    """A tensor holding a copy of numbers, nested sequences, an array or a tensor."""
-    array = _array_of(data, dtype, copy=True)
-    module = (
-        backend.module_of(data._array)
-        if device is None and isinstance(data, Tensor)
-        else backend.module_named(device)
-    )
-    if module is not backend.CPU:
-        array = module.from_numpy(array)
-    t = wrap(array)
-    if requires_grad:
-        t.requires_grad = True
-    return t
-
-
-def _array_of(data: Any, kind: Any, copy: bool) -> Any:
-    wanted = as_dtype(kind).numpy_dtype if kind is not None else None
-    if isinstance(data, Tensor):
-        data = backend.module_of(data._array).to_numpy(data._array)
-    if isinstance(data, np.ndarray):
-        from_numpy_dtype(data.dtype)  # refuses what isn't supported
-        native = data.dtype.newbyteorder("=")
-        return np.array(data, dtype=wanted or native, copy=True if copy or native != data.dtype else None)
-    if isinstance(data, np.generic):
-        return np.array(data, dtype=wanted)
-    if isinstance(data, (bool, int, float)):
-        return np.array(data, dtype=wanted or dtypes.of_scalar(data).numpy_dtype)
-    if isinstance(data, complex):
-        raise errors.no_complex("tensor")
-    if type(data).__module__ not in ("builtins", "numpy", "array", "collections") and not isinstance(
-        data, (list, tuple, range)
-    ):
-        if hasattr(data, "__array__"):
-            return _array_of(np.asarray(data), kind, copy)
-        for module in backend.BY_TYPE.values():
-            if isinstance(data, module.array_type):
-                return data
-    if not isinstance(data, (list, tuple, range)) and not hasattr(data, "__len__"):
-        raise RuntimeError(
-            f"tensor: Could not infer dtype of {type(data).__name__}; expected numbers, sequences, an array or a tensor"
-        )
-    try:
-        plain = _plain(data)
-        array = np.array(plain)
-    except (ValueError, OverflowError) as e:
-        raise ValueError(f"tensor: expected sequences of equal length at every level, got ragged nesting or a number out "
-                         f"of range: {e}") from None  # fmt: skip
-    if array.dtype.kind not in "fiubV" or array.dtype == object:
-        if array.dtype.kind == "c":
-            raise errors.no_complex("tensor")
-        error = RuntimeError if array.dtype == object else TypeError  # as PyTorch: None and kin, and words
-        raise error(
-            f"tensor: Could not infer dtype of a sequence of {array.dtype} elements; expected numbers"
-        )
-    if wanted is None and array.dtype == np.float64 and not _has_wide(data):
-        wanted = dtypes.get_default_dtype().numpy_dtype
-    return array.astype(wanted, copy=False) if wanted is not None else array
-
-
-def _plain(data: Any) -> Any:
-    """Nested sequences with tensors inside as arrays."""
-    if isinstance(data, (list, tuple)):
-        return [_plain(x) for x in data]
-    return data.numpy(force=True) if isinstance(data, Tensor) else data
-
-
-def _has_wide(data: Any) -> bool:
-    """Does a float64 array, tensor or NumPy number hide in the nesting? Python floats take the default dtype."""
-    if isinstance(data, (list, tuple)):
-        return not set(map(type, data)) <= {float, int, bool} and any(map(_has_wide, data))
-    return isinstance(data, (Tensor, np.ndarray, np.float64)) and data.dtype in (dtypes.float64, np.float64)
-
-
-def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
-    """data as a tensor, sharing memory where it can."""
-    if isinstance(data, Tensor):
-        return data if dtype is None and device is None else data.to(dtype=dtype, device=device)
-    t = wrap(_array_of(data, dtype, copy=False))
-    return t if device is None and t.device.type != "cpu" else t.to(backend.module_named(device).name)
-
-
-asarray = as_tensor
-
-
-def from_numpy(array: np.ndarray) -> Tensor:
-    """A tensor that shares an array's memory."""
-    if not isinstance(array, np.ndarray):
-        raise TypeError(f"from_numpy: expected np.ndarray (got {type(array).__name__})")
-    from_numpy_dtype(array.dtype, "from_numpy")
-    if not array.dtype.isnative:
-        raise ValueError("from_numpy: given numpy array has byte order different from the native byte order; "
-                         "convert with .astype(array.dtype.newbyteorder('='))")  # fmt: skip
-    return wrap(array)
-
-
-def from_dlpack(source: Any) -> Tensor:
-    """A tensor that shares the memory of any object with ``__dlpack__``."""
-    kind = source.__dlpack_device__()[0]
-    module = backend.module_named("cpu" if int(kind) == 1 else "cuda")
-    return wrap(module.m.from_dlpack(source))
 
 
 def is_tensor(value: Any) -> bool:
