@@ -128,7 +128,7 @@ def of_scalar(value: Any, name: str = "tensor") -> dtype:
     if isinstance(value, int):
         if not -(2**63) <= value < 2**63:
             raise RuntimeError(
-                f"{name}: value cannot be converted to type int64_t without overflow: {value}; use a float"
+                f"{name}: value cannot be converted to type int64_t without overflow, got {value}; use a float"
             )
         return int64
     if isinstance(value, float):
