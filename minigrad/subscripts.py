@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from . import errors, inplace
+from . import backend, errors, inplace
 from .autograd import Variable, apply, wrap
 from .op import OPS
 
@@ -31,9 +31,7 @@ def write(t: Any, index: Any, value: Any) -> None:
     inplace.check_writable(t, "setitem")
     basic, advanced = _steps(index)
     if not isinstance(value, Variable):
-        from .tensor import as_tensor
-
-        value = wrap(value) if isinstance(value, np.ndarray) else as_tensor(value, dtype=t.dtype)
+        value = _value(t, value)
     try:
         part = t if basic is None else apply(OPS["getitem"], (t,), {"index": basic})
         if advanced is None:
@@ -44,6 +42,19 @@ def write(t: Any, index: Any, value: Any) -> None:
     except IndexError as e:
         raise _refused(t, index, e) from None
     inplace.write(part, result, "setitem")
+
+
+def _value(t: Any, value: Any) -> Any:
+    """A number, sequence or array as a tensor that can be written into t."""
+    if isinstance(value, (bool, int, float)):
+        try:
+            return wrap(backend.module_of(t._array).m.asarray(value, dtype=t._array.dtype))
+        except (OverflowError, ValueError):
+            raise RuntimeError(f"setitem: value cannot be converted to type {t.dtype.name} without overflow: {value}; "
+                               f"convert the tensor first") from None  # fmt: skip
+    from .tensor import as_tensor
+
+    return as_tensor(value, dtype=None if isinstance(value, np.ndarray) else t.dtype, device=t.device)
 
 
 def _steps(index: Any) -> tuple[Any, Any]:
@@ -68,7 +79,9 @@ def _steps(index: Any) -> tuple[Any, Any]:
 def _part(p: Any) -> Any:
     """One part of an index: an int, a slice, None, Ellipsis, or a raw array of integers or booleans."""
     if isinstance(p, slice):
-        start, stop, step = (v._array.item() if isinstance(v, Variable) else v for v in (p.start, p.stop, p.step))
+        start, stop, step = (
+            v._array.item() if isinstance(v, Variable) else v for v in (p.start, p.stop, p.step)
+        )
         if step is not None and step <= 0:
             raise ValueError("getitem: step must be greater than zero; use flip() to reverse")
         return slice(start, stop, step)
@@ -83,7 +96,9 @@ def _part(p: Any) -> Any:
     if isinstance(p, np.ndarray):
         return _array_part(p)
     if isinstance(p, (list, tuple, range)):
-        found = np.asarray([x._array.item() if isinstance(x, Variable) and not x._array.ndim else x for x in p])
+        found = np.asarray(
+            [x._array.item() if isinstance(x, Variable) and not x._array.ndim else x for x in p]
+        )
         return _array_part(found if found.size else found.astype(np.int64))
     kind = TypeError if isinstance(p, str) else IndexError
     raise kind(f"getitem: only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid "

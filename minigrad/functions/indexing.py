@@ -114,7 +114,7 @@ def index_copy(input: Any, dim: int, index: Any, source: Any) -> Any:
 @composite(inplace=True)
 def index_fill(input: Any, dim: int, index: Any, value: Any) -> Any:
     """input with the slices at the given positions along dim filled with a value."""
-    filled = as_tensor(value, dtype=input.dtype)
+    filled = as_tensor(value, dtype=input.dtype, device=input.device)
     return row("setitem", input, filled, index=_at_positions("index_fill", input, dim, index))
 
 
@@ -123,7 +123,13 @@ def index_put(input: Any, indices: Any, values: Any, accumulate: bool = False) -
     """input with values written (or added) at indices, a tuple of index tensors."""
     raw = tuple(i if i is None else i._array for i in indices)
     at = tuple(slice(None) if i is None else i for i in raw)
-    return row("setitem", input, as_tensor(values, dtype=input.dtype), index=at, accumulate=accumulate)
+    return row(
+        "setitem",
+        input,
+        as_tensor(values, dtype=input.dtype, device=input.device),
+        index=at,
+        accumulate=accumulate,
+    )
 
 
 @composite(inplace=True)
