@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import op_calls
 import op_cases
 import pytest
 import strict_module
@@ -11,7 +12,7 @@ from expressions import Program
 import minigrad
 from minigrad import autograd, backend
 from minigrad.autograd import apply, wrap
-from minigrad.op import OPS, elementwise
+from minigrad.op import OPS, bools, elementwise, floats, ints
 
 ALL = op_cases.rows()
 ELEMENTWISE = op_cases.rows(lambda row: row.elementwise)
@@ -157,6 +158,46 @@ def test_every_rule_runs_on_a_strict_array_module_with_the_same_bits(row, strict
         for i, g in zip(call.wrt, twice, strict=True):
             close = np.allclose(g._array._inside, expected[i]._array, rtol=1e-13, atol=1e-13, equal_nan=True)
             assert type(g._array) is strict_module.Array and close, f"{call}, differentiably"
+
+
+def on_module(value, module):
+    """A call's operands as tensors of an array module, in the call's nesting."""
+    if isinstance(value, op_calls.Still):
+        return on_module(value.spec, module)
+    if isinstance(value, (floats, ints, bools)):
+        return wrap(module.from_numpy(op_calls.array_of(value, np.random.default_rng(0))))
+    if isinstance(value, (list, tuple)):
+        return type(value)(on_module(v, module) for v in value)
+    return getattr(minigrad, value) if value in ("float64", "float32") and isinstance(value, str) else value
+
+
+def flat(result):
+    return [t for r in result for t in flat(r)] if isinstance(result, (tuple, list)) else [result]
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", dict.fromkeys(u.name for u in op_calls.USES))
+def test_every_public_function_stays_on_a_strict_array_module(name, strict):
+    function = (
+        getattr(minigrad.nn.functional, name, None)
+        or getattr(minigrad, name, None)
+        or getattr(minigrad.Tensor, name)
+    )
+    for use in (u for u in op_calls.USES if u.name == name):
+        results = []
+        for module in (backend.CPU, strict):
+            minigrad.manual_seed(0)
+            args, kwargs = (
+                on_module(list(use.args), module),
+                {k: on_module(v, module) for k, v in use.kwargs.items()},
+            )
+            results.append(flat(function(*args, **kwargs)))
+        for a, b in zip(*results, strict=True):
+            if isinstance(a, minigrad.Tensor):
+                assert type(b._array) is strict_module.Array, f"{use} came off the module"
+                assert same_bits(a._array, b._array._inside), f"{use}"
+            else:
+                assert a == b, f"{use}"
 
 
 def test_a_rule_that_sneaks_numpy_in_fails_on_a_strict_array_module(strict):

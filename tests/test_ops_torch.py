@@ -35,6 +35,48 @@ def test_values_and_gradients_agree_in_float64(name):
             agree(found, wanted, f"{use}: gradient {k}", rtol=LOOSE.get(name))
 
 
+def second(side, use):
+    """Gradients of the squared gradients: (values, None where nothing depends on the leaf)."""
+    leaves = []
+    args, kwargs = arguments(use, side, "float64", leaves)
+    call = side.function(use.name) or getattr(type(args[0]), use.name)
+    result = quietly(call, *args, **kwargs)
+    parts = [
+        t
+        for t in (result if isinstance(result, (tuple, list)) else [result])
+        if getattr(t, "requires_grad", False)
+    ]
+    if not parts:
+        return []
+    total = sum((t * t).sum() for t in parts)
+    grad = side.library.autograd.grad
+    first = grad(total, leaves, create_graph=True, allow_unused=True)
+    twice = sum((g * g).sum() for g in first if g is not None and g.requires_grad)
+    if not hasattr(twice, "backward"):
+        return []
+    found = grad(twice, leaves, allow_unused=True)
+    return [x.detach() * 0 if g is None else g for g, x in zip(found, leaves, strict=True)]
+
+
+@by_name
+def test_second_derivatives_agree(name):
+    for use in GROUPS[name][:12]:
+        try:
+            theirs = second(THEIRS, use)
+        except (RuntimeError, TypeError, AttributeError, IndexError):
+            continue
+        if not all(bool(t.isfinite().all()) for t in theirs):
+            continue
+        ours = second(OURS, use)
+        if not ours or not theirs:  # one has no graph where the other's is of zeros
+            assert not any(bool(t.any()) for t in [*ours, *theirs]), f"{use}: {ours} for {theirs}"
+            continue
+        if "scale_grad_by_freq" in use.kwargs:  # torch forgets the scale when it differentiates twice
+            continue
+        for k, (a, b) in enumerate(zip(ours, theirs, strict=True)):
+            agree(a, b, f"{use}: second derivative {k}", rtol=max(1e-8, LOOSE.get(name, 0)))
+
+
 ASTRAY = {  # where NaN comes of an infinity in torch alone, or of how it goes about it
     "sign": "NumPy's sign of NaN is NaN, torch's 0",
     "pow": "torch takes the exponent -½ for rsqrt, and so (-∞)^-½ for NaN",
