@@ -2150,6 +2150,249 @@ AGREE = [
         for q in (True, False)
     ]
     """,
+    """
+    import torch.nn as nn
+
+
+    class EncoderDecoder(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layers = nn.ModuleList([nn.Linear(2, 2) for _ in range(2)])
+            self.cls = nn.Parameter(torch.zeros(1, 1, 2))
+
+        def forward(self, x):
+            B = x.shape[0]
+            x = torch.cat([self.cls.expand(B, -1, -1), x], dim=1)
+            for i, l in enumerate(self.layers):
+                x = l(x) + x
+            return x[:, 0]
+
+
+    m = EncoderDecoder()
+    r = [m(torch.ones(3, 2, 2)).shape, len(m.layers), [n for n, _ in m.named_parameters()]]
+    """,
+    """
+    x = torch.arange(12.0).view(3, 4)
+    r = [
+        x.var(dim=1, keepdim=True),
+        x.std(0, correction=0),
+        torch.var_mean(x, dim=1),
+        torch.std_mean(x),
+        x.mean((0, 1)),
+        x.amax(),
+        x.aminmax(dim=1),
+        x.logsumexp(1),
+        x.cumprod(1),
+        x.prod(1),
+        x.all(),
+        x.count_nonzero(),
+        x.nansum(),
+        torch.trace(x[:, :3]),
+        x.kthvalue(2, dim=1),
+        x.median(dim=1),
+        torch.tensor([True, False]).any(),
+    ]
+    """,
+    """
+    x = torch.randn(2, 3, requires_grad=True)
+    y = x.view(-1)[::2]
+    z = y.reshape(-1, 1).expand(-1, 3).contiguous()
+    z.sum().backward()
+    r = x.grad
+    """,
+    """
+    p = [torch.ones(2, requires_grad=True)]
+    for t in p:
+        t.grad = torch.ones_like(t)
+    total = torch.norm(torch.stack([torch.norm(t.grad.detach(), 2.0) for t in p]), 2.0)
+    r = total
+    """,
+    """
+    x = torch.ones(2, requires_grad=True)
+    x.grad = None
+    (x * 2).sum().backward()
+    g = x.grad
+    (x * 3).sum().backward()
+    r = [g, x.grad, g is x.grad]
+    """,
+    """
+    x = torch.ones(2, requires_grad=True)
+    y = x * 2
+    y.sum().backward(retain_graph=True)
+    y.sum().backward()
+    r = x.grad
+    """,
+    """
+    x = torch.tensor(2.0, requires_grad=True)
+    y = x**3
+    y.backward(create_graph=True)
+    r = [x.grad, x.grad.requires_grad]
+    x.grad.detach_() if 0 else None
+    """,
+    """
+    x = torch.arange(6)
+    r = [
+        x.reshape(2, -1),
+        x.view(3, 2).t().reshape(-1),
+        x.unflatten(0, (2, 3)),
+        x.tensor_split(4),
+        x.split([1, 2, 3]),
+        x.chunk(4),
+        x.take(torch.tensor([0, 5])),
+        x.index_select(0, torch.tensor([1, 1])),
+        x.masked_select(x > 3),
+        torch.where(x > 2, x, -x),
+        torch.take_along_dim(x.view(2, 3), torch.tensor([[0], [2]]), dim=1),
+        x.view(2, 3).flip([0, 1]),
+        x.view(2, 3).roll((1, 1), (0, 1)),
+        x.view(2, 3).rot90(),
+        torch.hstack([x, x]),
+        torch.vstack([x, x]),
+        torch.dstack([x, x]).shape,
+        torch.column_stack([x, x]).shape,
+        x.expand(2, 6),
+        x.broadcast_to(2, 6),
+        torch.broadcast_tensors(x, torch.ones(2, 1))[1].shape,
+        x.squeeze(),
+        x[None].squeeze(0),
+        torch.atleast_2d(x).shape,
+        torch.movedim(torch.ones(2, 3, 4), (0, 1), (1, 2)).shape,
+        torch.swapaxes(torch.ones(2, 3), 0, 1).shape,
+        torch.ravel(torch.ones(2, 2)),
+        x.diag().shape,
+        x.diff(),
+        x.tile(2),
+        x.view(2, 3).repeat(1, 2),
+        x.view(2, 3).repeat_interleave(2, dim=0),
+        x.tril if 0 else 0,
+    ]
+    """,
+    """
+    r = [
+        torch.empty(0).sum(),
+        torch.empty(0).mean(),
+        torch.empty(0, 3).sum(0),
+        torch.empty(0).prod(),
+        torch.cat([torch.empty(0), torch.ones(1)]),
+        torch.empty(2, 0).view(0, 2).shape,
+        torch.zeros(0, 3) @ torch.zeros(3, 2),
+        torch.zeros(2, 0) @ torch.zeros(0, 2),
+        torch.stack([]) if 0 else 0,
+        torch.empty(0).numel(),
+        torch.empty(0).tolist(),
+        torch.zeros(0, dtype=torch.long).max() if 0 else 0,
+    ]
+    """,
+    """
+    x = torch.ones(4, 4)
+    x[1:3, 1:3].fill_(0)
+    x[0].mul_(2)
+    x.diagonal().zero_()
+    x.view(-1)[0] = 9
+    x.t()[3] = 5
+    x[:, 0].copy_(torch.arange(4.0))
+    torch.add(x, 1, out=x)
+    x.data.mul_(2)
+    r = x
+    """,
+    """
+    x = torch.arange(4.0).requires_grad_()
+    y = x.clone()
+    y[y > 1] = 0
+    y.view(2, 2)[0] *= 3
+    y.sum().backward()
+    r = [x.grad, y]
+    """,
+    """
+    x = torch.ones(3, requires_grad=True)
+    y = x.expand(2, 3).clone()
+    y[0].add_(x)
+    y[1] = y[0] * 2
+    y.sum().backward()
+    r = x.grad
+    """,
+    """
+    a = torch.ones(2, requires_grad=True)
+    b = a.unbind()
+    r = [b[0].requires_grad]
+    (b[0] * 3 + b[1]).backward()
+    r.append(a.grad)
+    """,
+    """
+    x = torch.ones(1, 3, requires_grad=True)
+    y = torch.ones(2, 1, requires_grad=True)
+    (x * y).sum().backward()
+    r = [x.grad, y.grad]
+    """,
+    """
+    x = torch.rand(3, 3, dtype=torch.float64, requires_grad=True)
+    r = [
+        torch.autograd.gradcheck(lambda t: torch.softmax(t, 1), x),
+        torch.autograd.gradgradcheck(lambda t: t.tanh(), x),
+    ]
+    """,
+    """
+    torch.manual_seed(0)
+    a = torch.rand(3)
+    torch.manual_seed(0)
+    b = torch.rand(3)
+    r = torch.equal(a, b)
+    """,
+    """
+    with torch.no_grad():
+        x = torch.ones(1, requires_grad=True)
+        y = x * 2
+        with torch.enable_grad():
+            z = x * 2
+    r = [x.requires_grad, y.requires_grad, z.requires_grad]
+    """,
+    """
+    class A(torch.nn.Module):
+        def forward(self, x, *, mask=None, **kw):
+            return (x if mask is None else x * mask, kw)
+
+
+    r = A()(torch.ones(2), mask=torch.zeros(2), foo=1)
+    """,
+    """
+    m = torch.nn.Linear(2, 1)
+    opt = torch.optim.SGD(m.parameters(), lr=0.1)
+    x, y = (torch.ones(4, 2), torch.ones(4, 1))
+    with torch.no_grad():
+        m.weight.fill_(0.1)
+        m.bias.zero_()
+    for e in range(3):
+        pred = m(x)
+        loss = torch.nn.functional.mse_loss(pred, y)
+        opt.zero_grad()
+        loss.backward()
+        opt.step()
+        print(f"epoch {e + 1}, loss {loss.item():.6f}", loss)
+    print(m.weight, m.bias, list(m.parameters()), m.state_dict())
+    r = [m.weight.grad]
+    """,
+    """
+    print(
+        torch.tensor([[0.1, 100.0], [0.0001, 3]]),
+        torch.tensor([1, -2]),
+        torch.tensor([1.0, float("nan")]),
+        torch.zeros(3, 0),
+        torch.ones(2, dtype=torch.float16),
+        torch.tensor([1e-08]),
+        torch.tensor(1e20),
+        torch.arange(30).view(5, 6).float() / 7,
+        torch.full((1001,), 0.5),
+        torch.randn(2, 2, requires_grad=True).shape,
+        torch.nn.Parameter(torch.ones(1)),
+        torch.ones(1, requires_grad=True).sum(),
+        [torch.tensor(1.0), torch.tensor(2)],
+        {"a": torch.tensor([1])},
+        torch.Size([]),
+        torch.ones(1)[0].shape,
+        torch.finfo(torch.float32),
+        torch.iinfo(torch.int8),
+    )
+    """,
 ]
 
 REFUSED = [
@@ -2866,6 +3109,450 @@ REFUSED = [
         "RuntimeError",
         """
     r = torch.ones(4).vsplit(2)
+    """,
+    ),
+    (
+        "TypeError",
+        """
+    losses = torch.stack([torch.tensor(i * 1.0) for i in range(3)])
+    r = [
+        losses.mean(),
+        sum([torch.tensor(1.0), torch.tensor(2.0)]),
+        max(torch.tensor(1.0), torch.tensor(2.0)),
+        min([torch.tensor(3), torch.tensor(1)]),
+        sorted([torch.tensor(3), torch.tensor(1)]),
+        abs(torch.tensor(-1)),
+        round(torch.tensor(1.6)),
+        divmod(torch.tensor(7), 2) if 0 else 0,
+        torch.tensor(5) // 2,
+        math.sqrt(torch.tensor(4.0)),
+        math.floor(torch.tensor(1.5)),
+        int(torch.tensor(2.9)),
+        np.float32(torch.tensor(1.5)),
+        float(torch.tensor([[2.0]])),
+        hash(torch.tensor(1)) is not None,
+        len(torch.ones(3)),
+        list(torch.arange(3)),
+        tuple(torch.arange(2)),
+        [*torch.arange(2)],
+        dict(a=torch.ones(1)),
+        str(torch.tensor([])),
+        repr(torch.tensor(True)),
+        "x" * torch.tensor(2),
+        [0] * torch.tensor(2),
+        list(range(3))[torch.tensor(1) :],
+        1 if torch.tensor(0) else 2,
+        torch.tensor(3) == 3,
+        torch.tensor(3) is not None,
+        not torch.tensor(0),
+        torch.tensor(1) and 5,
+        isinstance(torch.tensor(1).item(), int),
+    ]
+    """,
+    ),
+    (
+        "RuntimeError",
+        """
+    r = torch.empty(0).max()
+    """,
+    ),
+    (
+        "IndexError",
+        """
+    r = torch.empty(0).argmax()
+    """,
+    ),
+    (
+        "RuntimeError",
+        """
+    r = torch.stack([])
+    """,
+    ),
+    (
+        "ValueError",
+        """
+    r = torch.cat([])
+    """,
+    ),
+    (
+        "RuntimeError",
+        """
+    r = torch.cat([torch.ones(2, 2), torch.ones(3, 3)])
+    """,
+    ),
+    (
+        "RuntimeError",
+        """
+    r = torch.stack([torch.ones(2), torch.ones(3)])
+    """,
+    ),
+    (
+        "TypeError",
+        """
+    r = torch.ones(2) + "a"
+    """,
+    ),
+    (
+        "TypeError",
+        """
+    r = torch.ones(2) + None
+    """,
+    ),
+    (
+        "TypeError",
+        """
+    r = torch.ones(2) + [1, 2]
+    """,
+    ),
+    (
+        "RuntimeError",
+        """
+    r = torch.zeros(-1)
+    """,
+    ),
+    (
+        "RuntimeError",
+        """
+    r = torch.ones(2, 3).reshape(4)
+    """,
+    ),
+    (
+        "IndexError",
+        """
+    r = torch.ones(2, 3).sum(5)
+    """,
+    ),
+    (
+        "IndexError",
+        """
+    r = torch.ones(2).squeeze(3)
+    """,
+    ),
+    (
+        "RuntimeError",
+        """
+    r = torch.ones(2).expand(3)
+    """,
+    ),
+    (
+        "IndexError",
+        """
+    r = torch.ones(2, 3).transpose(0, 5)
+    """,
+    ),
+    (
+        "RuntimeError",
+        """
+    r = torch.ones(2, 3).permute(0, 0)
+    """,
+    ),
+    (
+        "RuntimeError",
+        """
+    r = torch.ones(2).gather(0, torch.tensor([5]))
+    """,
+    ),
+    (
+        "IndexError",
+        """
+    r = torch.ones(2).index_select(0, torch.tensor([9]))
+    """,
+    ),
+    (
+        "RuntimeError",
+        """
+    r = torch.ones(3).topk(5)
+    """,
+    ),
+    (
+        "RuntimeError",
+        """
+    r = torch.ones(2).item()
+    """,
+    ),
+    (
+        "RuntimeError",
+        """
+    r = torch.mm(torch.ones(2), torch.ones(2))
+    """,
+    ),
+    (
+        "RuntimeError",
+        """
+    r = torch.bmm(torch.ones(1, 2, 3), torch.ones(1, 2, 3))
+    """,
+    ),
+    (
+        "RuntimeError",
+        """
+    r = torch.einsum("ij,jk", torch.ones(2, 3), torch.ones(2, 3))
+    """,
+    ),
+    (
+        "TypeError",
+        """
+    r = torch.tensor("a")
+    """,
+    ),
+    (
+        "RuntimeError",
+        """
+    r = torch.tensor([None])
+    """,
+    ),
+    (
+        "RuntimeError",
+        """
+    r = torch.tensor({"a": 1})
+    """,
+    ),
+    (
+        "RuntimeError",
+        """
+    r = torch.ones(2).to("nope")
+    """,
+    ),
+    (
+        "RuntimeError",
+        """
+    r = torch.randint(5, 2, (1,))
+    """,
+    ),
+    (
+        "RuntimeError",
+        """
+    r = torch.arange(0, 1, -1)
+    """,
+    ),
+    (
+        "RuntimeError",
+        """
+    r = torch.multinomial(torch.ones(2), 3)
+    """,
+    ),
+    (
+        "RuntimeError",
+        """
+    r = torch.normal(0.0, -1.0, (2,))
+    """,
+    ),
+    (
+        "RuntimeError",
+        """
+    r = torch.nn.functional.one_hot(torch.tensor([3]), 2)
+    """,
+    ),
+    (
+        "TypeError",
+        """
+    r = torch.nn.functional.relu(3)
+    """,
+    ),
+    (
+        "TypeError",
+        """
+    r = torch.ones(2, 3).max(1, 2, 3, 4)
+    """,
+    ),
+    (
+        "TypeError",
+        """
+    r = torch.sum()
+    """,
+    ),
+    (
+        "AttributeError",
+        """
+    r = torch.ones(2).foo()
+    """,
+    ),
+    (
+        "RuntimeError",
+        """
+    r = torch.masked_select(torch.ones(2), torch.ones(2))
+    """,
+    ),
+    (
+        "RuntimeError",
+        """
+    r = torch.where(torch.ones(2), 1, 2)
+    """,
+    ),
+    (
+        "RuntimeError",
+        """
+    r = torch.ones(2).long().exp_()
+    """,
+    ),
+    (
+        "RuntimeError",
+        """
+    r = torch.ones(2).int().add_(0.5)
+    """,
+    ),
+    (
+        "IndexError",
+        """
+    r = torch.ones(3)[:, 0]
+    """,
+    ),
+    (
+        "RuntimeError",
+        """
+    x = torch.ones(2, requires_grad=True)
+    x.numpy()
+    """,
+    ),
+    (
+        "RuntimeError",
+        """
+    x = torch.ones(2, requires_grad=True)
+    x[0] = 1
+    """,
+    ),
+    (
+        "RuntimeError",
+        """
+    x = torch.ones(2, requires_grad=True)
+    (x * 2).sum().backward()
+    x.grad = torch.ones(3)
+    """,
+    ),
+    (
+        "RuntimeError",
+        """
+    x = torch.ones(2, requires_grad=True)
+    y = x.exp()
+    y.mul_(2)
+    y.sum().backward()
+    """,
+    ),
+    (
+        "RuntimeError",
+        """
+    import torch.nn as nn
+
+    nn.Linear(2, 2).load_state_dict({"weight": torch.ones(3, 3), "bias": torch.ones(2)})
+    """,
+    ),
+    (
+        "TypeError",
+        """
+    import torch.nn as nn
+
+    nn.Linear("a", 2)
+    """,
+    ),
+    (
+        "TypeError",
+        """
+    import torch.nn as nn
+
+    nn.Sequential(nn.Linear(2, 2), "x")
+    """,
+    ),
+    (
+        "TypeError",
+        """
+    import torch.nn as nn
+
+    nn.ModuleList([1])
+    """,
+    ),
+    (
+        "KeyError",
+        """
+    import torch.nn as nn
+
+    nn.Module().register_buffer("a.b", torch.ones(1))
+    """,
+    ),
+    (
+        "TypeError",
+        """
+    import torch.nn as nn
+
+    m = nn.Module()
+    m.register_parameter("p", torch.ones(1))
+    """,
+    ),
+    (
+        "RuntimeError",
+        """
+    import torch.nn as nn
+
+    nn.Parameter(torch.ones(2).long())
+    """,
+    ),
+    (
+        "ValueError",
+        """
+    import torch.nn as nn
+
+    nn.MSELoss(reduction="foo")(torch.ones(1), torch.ones(1))
+    """,
+    ),
+    (
+        "ValueError",
+        """
+    from torch.utils.data import random_split
+
+    random_split([1, 2, 3], [1, 1])
+    """,
+    ),
+    (
+        "ValueError",
+        """
+    from torch.utils.data import DataLoader
+
+    DataLoader([1], batch_size=0)
+    """,
+    ),
+    (
+        "ValueError",
+        """
+    from torch.utils.data import DataLoader
+
+    DataLoader([1, 2], shuffle=True, sampler=[0])
+    """,
+    ),
+    (
+        "RuntimeError",
+        """
+    from torch.utils.data import DataLoader
+
+    list(DataLoader([torch.ones(1), torch.ones(2)], batch_size=2))
+    """,
+    ),
+    (
+        "ValueError",
+        """
+    import torch.optim as optim
+
+    o = optim.SGD([torch.ones(1, requires_grad=True)], lr=0.1)
+    optim.lr_scheduler.OneCycleLR(o, max_lr=1)
+    """,
+    ),
+    (
+        "ValueError",
+        """
+    import torch.optim as optim
+
+    o = optim.SGD([torch.ones(1, requires_grad=True)], lr=0.1)
+    s = optim.lr_scheduler.OneCycleLR(o, max_lr=1, total_steps=2)
+    o.step()
+    s.step()
+    s.step()
+    s.step()
+    """,
+    ),
+    (
+        "ValueError",
+        """
+    import torch.optim as optim
+
+    o = optim.Adam([torch.ones(1, requires_grad=True)])
+    o.load_state_dict({"state": {}, "param_groups": []})
     """,
     ),
 ]
