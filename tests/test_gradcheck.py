@@ -195,6 +195,16 @@ def test_a_backward_that_is_not_a_function_of_its_arguments_fails():
     assert gradcheck(f, tensor(3), nondet_tol=1e-5)
 
 
+def test_gradients_that_do_not_fit_their_inputs_fail(monkeypatch):
+    monkeypatch.setattr(
+        "minigrad.backward._fit", lambda module, g, fits, create: g
+    )  # an engine that forgets to un-broadcast
+    with pytest.raises(
+        GradcheckError, match=r"the gradient by input 0 is float64 \(2, 3\), the input float64 \(3,\)"
+    ):
+        gradcheck(lambda x: x * minigrad.ones(2, 3), tensor(3))
+
+
 def test_undefined_gradients_of_other_outputs_are_part_of_the_check():
     class Two(Function):
         @staticmethod
