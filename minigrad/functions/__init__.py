@@ -1,6 +1,7 @@
-"""PyTorch's functions over tensors, made of rows, so that their gradients are the rows'. No arithmetic on arrays.
+"""PyTorch's functions over tensors, made of rows, so that their gradients are the rows'.
 
-A function stands here, and not among the rows, when it only sorts out arguments or composes rows.
+A function stands here, and not among the rows, when it only sorts out arguments or composes rows. What computes
+on arrays all the same, without a gradient, does so through ``autograd.run``, where a capture sees it.
 Importing this binds every public function: ``FUNCTIONS``, the methods of Tensor and its operators.
 """
 

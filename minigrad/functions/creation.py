@@ -1,6 +1,6 @@
 """New tensors from sizes and numbers: zeros, full, arange, eye, …, their ``…_like`` and ``new_…`` forms.
 
-Tensors from data are made in ``tensor.py``, random ones in ``random.py``.
+Tensors from data are made in ``conversion.py``, random ones in ``random.py``.
 """
 
 from __future__ import annotations

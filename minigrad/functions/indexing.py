@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .. import backend, dtypes
-from ..autograd import wrap
+from ..autograd import run, wrap
 from ..op import composite
 from ..tensor import Tensor, as_tensor
 from .arguments import dim_of, factor_of, row
@@ -66,16 +66,20 @@ def scatter(
         return row("scatter_add", input, index, src, dim=d)
     if reduce != "multiply":
         raise RuntimeError(f"scatter: reduce argument must be either add or multiply, got {reduce!r}")
-    m = backend.module_of(input._array).m
-    factor = m.ones_like(input._array)
-    at = list(m.ix_(*(m.arange(n) for n in index.shape)))
-    at[d] = index._array
-    m.multiply.at(factor, tuple(at), src._array[tuple(slice(n) for n in index.shape)])
     if src.requires_grad:
         raise RuntimeError(
             "scatter: reduce='multiply' has no gradient by src; detach() it, or multiply gathered parts"
         )
-    return input * wrap(factor)
+    m = backend.module_of(input._array).m
+    return input * wrap(run(_factors, m, input._array, index._array, src._array, dim=d))
+
+
+def _factors(m: Any, x: Any, index: Any, src: Any, dim: int) -> Any:
+    """What each element of x is multiplied by: the product of the elements of src that index sends there."""
+    out, at = m.ones_like(x), list(m.ix_(*(m.arange(n) for n in index.shape)))
+    at[dim] = index
+    m.multiply.at(out, tuple(at), src[tuple(slice(n) for n in index.shape)])
+    return out
 
 
 @composite(inplace=True)

@@ -54,18 +54,18 @@ def mse_loss(
     _like_sized("mse_loss", input, target)
     if weight is None:
         return row("mse_loss", input, target, reduction=reduction)
-    losses = weight * row("mse_loss", input, target, reduction="none")
-    return (
-        losses
-        if reduction == "none"
-        else sum(losses)
-        if reduction == "sum"
-        else sum(losses) / sum(expand_as(weight, losses))
-    )
+    return _reduced(row("mse_loss", input, target, reduction="none"), reduction, weight)
 
 
-def _reduced(losses: Any, reduction: str) -> Any:
-    return losses if reduction == "none" else sum(losses) if reduction == "sum" else mean(losses)
+def _reduced(losses: Any, reduction: str, weight: Any = None) -> Any:
+    """The losses, weighted; their sum; or their mean, which is over Σ weight."""
+    if weight is not None:
+        losses = weight * losses
+    if reduction == "none":
+        return losses
+    if reduction == "sum":
+        return sum(losses)
+    return mean(losses) if weight is None else sum(losses) / sum(expand_as(weight, losses))
 
 
 @composite(method=False)
@@ -80,17 +80,7 @@ def l1_loss(
     """|x - y|, averaged, summed, or element by element."""
     reduction = _reduction("l1_loss", reduction, size_average, reduce)
     _like_sized("l1_loss", input, target)
-    losses = abs_of(input - target)
-    if weight is None:
-        return _reduced(losses, reduction)
-    losses = weight * losses
-    return (
-        losses
-        if reduction == "none"
-        else sum(losses)
-        if reduction == "sum"
-        else sum(losses) / sum(expand_as(weight, losses))
-    )
+    return _reduced(abs_of(input - target), reduction, weight)
 
 
 @composite(method=False)

@@ -1,4 +1,4 @@
-"""Rows that pick and place: indexing, gather, scatter, index_select, masks, nonzero, one-hot.
+"""Rows that pick and place: indexing, gather, scatter, index_select, masks, argwhere, one-hot.
 
 An index is an input (an integer or boolean tensor, without gradient) or, for ``x[…]``, an attribute
 made of ints, slices, None, Ellipsis and raw integer or boolean arrays.
@@ -6,6 +6,7 @@ made of ints, slices, None, Ellipsis and raw integer or boolean arrays.
 
 from __future__ import annotations
 
+import math
 import operator
 from typing import Any
 
@@ -92,11 +93,10 @@ def _indices(name: str, index: Any, size: int) -> None:
         )
     if index.size and (index.min() < 0 or index.max() >= size):
         bad = int(index.min()) if index.min() < 0 else int(index.max())
-        kind = (
-            RuntimeError if name in ("gather", "scatter", "scatter_add") else IndexError
-        )  # PyTorch's own choice
-        raise kind(f"{name}: index {bad} is out of bounds for dimension with size {size}; expected "
-                         f"0 ≤ index < {size}")  # fmt: skip
+        as_torch = RuntimeError if name in ("gather", "scatter", "scatter_add") else IndexError
+        raise as_torch(
+            f"{name}: index {bad} is out of bounds for dimension with size {size}; expected 0 ≤ index < {size}"
+        )
 
 
 @op(
@@ -250,14 +250,11 @@ def masked_scatter(m, x, mask, source):
 
 @masked_scatter.vjp
 def _(m, g, mask, source_shape, needs):
-    total = 1
-    for n in source_shape:
-        total *= n
     back = None
     if needs[2]:
-        full = m.broadcast_to(mask, g.shape)
-        picked = g[full]
-        back = m.reshape(m.pad(picked, ((0, total - picked.shape[0]),)), source_shape)
+        picked = g[m.broadcast_to(mask, g.shape)]
+        unused = math.prod(source_shape) - picked.shape[0]
+        back = m.reshape(m.pad(picked, ((0, unused),)), source_shape)
     return m.where(mask, 0.0, g), None, back
 
 

@@ -1,4 +1,4 @@
-"""Rows that multiply matrices. ``einsum`` and the other products are compositions in ``composite.py``."""
+"""Rows that multiply matrices. ``einsum`` and the other products are compositions: ``functions/products.py``."""
 
 from __future__ import annotations
 
@@ -27,8 +27,6 @@ def matmul(m, x, y):
     if x.shape[-1] != y.shape[-2 if y.ndim > 1 else 0]:
         raise RuntimeError(f"matmul: mat1 and mat2 shapes cannot be multiplied ({_text(x)} and {_text(y)}): "
                            f"expected the last size of the first to equal the second last of the second")  # fmt: skip
-    if x.dtype.kind == "f" and x.dtype.itemsize < 4 or x.dtype.kind == "V":
-        return m.matmul(x.astype(m.float32), y.astype(m.float32)).astype(x.dtype)
     return m.matmul(x, y)
 
 

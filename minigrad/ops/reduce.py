@@ -24,9 +24,11 @@ def axes(dim: Any, ndim: int) -> tuple[int, ...]:
     if dim is None or dim == () or dim == []:
         return tuple(range(ndim))
     dims = tuple(dim) if isinstance(dim, (tuple, list)) else (dim,)
+    n = ndim or 1  # a 0-d tensor takes dim 0 and -1
+    for d in dims:
+        if not -n <= d < n:
+            raise dim_out_of_range("dim", d, ndim)
     if not ndim:
-        if outside := [d for d in dims if d not in (-1, 0)]:
-            raise dim_out_of_range("dim", outside[0], 0)
         return ()
     found = tuple(d + ndim if d < 0 else d for d in dims)
     if len(set(found)) != len(found):
@@ -44,10 +46,7 @@ def kept(m: Any, g: Any, shape: tuple[int, ...], dim: Any, keepdim: bool) -> Any
 
 def count(shape: tuple[int, ...], dim: Any) -> int:
     """How many elements each result is made of."""
-    n = 1
-    for i in axes(dim, len(shape)):
-        n *= shape[i]
-    return n
+    return math.prod([shape[i] for i in axes(dim, len(shape))])
 
 
 def accurate_sum(m: Any, x: Any, axis: tuple[int, ...], keepdim: bool) -> Any:
@@ -59,10 +58,7 @@ def accurate_sum(m: Any, x: Any, axis: tuple[int, ...], keepdim: bool) -> Any:
     if x.dtype.kind == "f" and x.dtype.itemsize < 4 or x.dtype.kind == "V":
         wide = m.float32
     elif x.dtype.kind == "f" and x.dtype.itemsize == 4 and axis != (x.ndim - 1,):
-        rows = 1
-        for i in axis:
-            rows *= x.shape[i]
-        if rows >= 512:
+        if math.prod([x.shape[i] for i in axis]) >= 512:
             wide = m.float64
     if wide is not None:
         return m.asarray(m.sum(x, axis=axis, keepdims=keepdim, dtype=wide)).astype(x.dtype)
@@ -240,6 +236,15 @@ def _pick(m: Any, name: str, x: Any, dim: Any, keepdim: bool) -> Any:
     return m.expand_dims(found, dim) if keepdim and x.ndim and dim is not None else found
 
 
+def _picked(m: Any, name: str, x: Any, dim: int, keepdim: bool) -> tuple[Any, Any]:
+    """The elements that argmax or argmin names along dim, and their indices."""
+    if not x.ndim:
+        return m.array(x, copy=True), m.zeros((), dtype=m.int64)
+    indices = _pick(m, name, x, dim, True)
+    out = m.take_along_axis(x, indices, axis=dim)
+    return (out, indices) if keepdim else (m.squeeze(out, axis=dim), m.squeeze(indices, axis=dim))
+
+
 @op(gradient=None, cases=[case((3, 4), dim=0), case((3, 4)), case((3, 4), dim=1, keepdim=True)])
 def argmax(m, x, *, dim=None, keepdim=False):
     """The index of the first largest element along dim, or of the flattened tensor."""
@@ -260,11 +265,7 @@ def argmin(m, x, *, dim=None, keepdim=False):
 )
 def max_dim(m, x, *, dim, keepdim=False):
     """The largest element along dim and its index; the gradient goes to that one."""
-    indices = _pick(m, "argmax", x, dim, True) if x.ndim else m.zeros((), dtype=m.int64)
-    out = m.take_along_axis(x, indices, axis=dim) if x.ndim else m.array(x, copy=True)
-    return (
-        (out, indices) if keepdim or not x.ndim else (m.squeeze(out, axis=dim), m.squeeze(indices, axis=dim))
-    )
+    return _picked(m, "argmax", x, dim, keepdim)
 
 
 @max_dim.vjp
@@ -280,11 +281,7 @@ def _(m, g, indices, x_shape, dim, keepdim):
 )
 def min_dim(m, x, *, dim, keepdim=False):
     """The smallest element along dim and its index; the gradient goes to that one."""
-    indices = _pick(m, "argmin", x, dim, True) if x.ndim else m.zeros((), dtype=m.int64)
-    out = m.take_along_axis(x, indices, axis=dim) if x.ndim else m.array(x, copy=True)
-    return (
-        (out, indices) if keepdim or not x.ndim else (m.squeeze(out, axis=dim), m.squeeze(indices, axis=dim))
-    )
+    return _picked(m, "argmin", x, dim, keepdim)
 
 
 @min_dim.vjp

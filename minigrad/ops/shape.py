@@ -11,15 +11,10 @@ from .reduce import narrow
 
 def _sizes(name: str, old: tuple[int, ...], shape: Any) -> tuple[int, ...]:
     """The shape asked for, with -1 worked out."""
-    new = tuple(int(n) for n in shape)
-    total = 1
-    for n in old:
-        total *= n
+    new, total = tuple(int(n) for n in shape), math.prod(old)
     if new.count(-1) > 1:
         raise RuntimeError(f"{name}: only one dimension can be inferred, got {list(new)}")
-    known = 1
-    for n in new:
-        known *= n if n != -1 else 1
+    known = math.prod([n for n in new if n != -1])
     if -1 in new:
         if known == 0 or total % known:
             raise RuntimeError(f"{name}: shape '{list(new)}' is invalid for input of size {total}")
