@@ -25,8 +25,6 @@ PUBLIC_NAMES = {
     "x": "input",
     "y": "other",
 }  # rows are read by mathematicians, functions called by torch users
-
-
 REQUIRED: Any = type("Required", (), {"__repr__": lambda self: "required"})()  # an attribute without default
 _LOAD_GLOBAL, _EXTENDED = opcode.opmap["LOAD_GLOBAL"], opcode.opmap["EXTENDED_ARG"]
 
@@ -95,9 +93,19 @@ class Rule(NamedTuple):
 class Op:
     """A row. ``op(m, *inputs, **attrs)`` evaluates it on a namespace, so that rows compose.
 
-    ``promote`` says how dtypes meet: "same" and "float" promote as PyTorch does ("float" makes floats of
-    integers), "match" refuses a mixture, "any" takes what comes because elements only move. All but "any"
-    compute halves in float32 and round once.
+    How it runs. ``promote``: how dtypes meet, "same" and "float" as in PyTorch ("float" makes floats of
+    integers), "match" refuses a mixture, "any" takes what comes because elements only move; all but "any"
+    compute halves in float32 and round once. ``wide``: computes in float64. ``view``: shares its input's
+    memory. ``mutates``: inputs that it writes to. ``outputs``: names of its results. ``gradient=None``: it
+    has none; ``constant``: inputs that have none; ``surrogate``: attributes that make the rule, on purpose,
+    not the derivative.
+
+    How it is called. ``public`` function, ``method``; ``spread``: an attribute that may be given as several
+    arguments; ``numpy``: what a rule calls it as, ``m.name``.
+
+    How it is tested and timed. ``cases``; ``domain`` of its operands, ``kinks`` to keep away from, operands
+    that are ``integer``; ``analytic``: a complex step measures its derivative; ``ulp``: how far float32 may
+    be from the exact result, in units in the last place; ``flops`` by element, or a function of arrays.
     """
 
     def __init__(
@@ -121,7 +129,6 @@ class Op:
         method: bool = True,
         public: bool = True,
         spread: str | None = None,
-        random: bool = False,
         integer: bool = False,
         surrogate: Sequence[str] = (),
         ulp: float = 4.0,
@@ -133,10 +140,8 @@ class Op:
         self.outputs, self.mutates, self.cases = tuple(outputs), tuple(mutates), tuple(cases)
         self.numpy = (numpy,) if isinstance(numpy, str) else tuple(numpy) or (self.name,)
         self.method, self.public = method, public
-        self.spread, self.random, self.integer = spread, random, integer
-        self.ulp = ulp  # how far float32 may be from the exact result, in units in the last place
-        self.surrogate = tuple(surrogate)  # attributes that make the rule, on purpose, not the derivative
-        self.constant = tuple(constant)  # inputs without a gradient: indices, masks
+        self.spread, self.integer = spread, integer
+        self.ulp, self.surrogate, self.constant = ulp, tuple(surrogate), tuple(constant)
         self.gradient = gradient  # None: declared not differentiable; ...: a rule must follow
         self.rules: list[Rule] = []
         self.kernels: dict[tuple[str, str, Any], Any] = {}  # (set, array module, dtype) -> backend.Kernel
@@ -291,16 +296,12 @@ class Op:
 
 def op(function: Callable[..., Any] | None = None, /, **row: Any) -> Any:
     """Declares a row: ``@op(cases=[…])``. Keywords are :class:`Op`'s."""
-    return Op(function) if function is not None else lambda f: Op(f, **row)
+    return Op(function, **row) if function is not None else lambda f: Op(f, **row)
 
 
 def elementwise(function: Callable[..., Any] | None = None, /, **row: Any) -> Any:
     """Declares a row that works element by element, its operands broadcast and promoted."""
-    return (
-        op(**{"elementwise": True, "promote": "float", **row})(function)
-        if function
-        else op(**{"elementwise": True, "promote": "float", **row})
-    )
+    return op(function, **{"elementwise": True, "promote": "float", **row})
 
 
 class Composite(NamedTuple):
