@@ -16,7 +16,7 @@ import numpy as np
 
 from . import backend, errors
 from .autograd import AFTER, BEFORE, ON_TENSORS, RETAIN, Node, Variable, apply, call_row, edge, run, wrap
-from .modes import STATE, Mode
+from .modes import STATE
 from .op import OPS
 
 _accumulating = threading.Lock()  # threads may share leaves: reading and replacing a sum is one step
@@ -51,19 +51,26 @@ class Walk:
             nodes = [t._node for t, _ in roots if t._node is not None]
             self.needed = _needed(nodes, {target for target, _ in self.targets})
         backend.keep_freed_memory()
-        with Mode(grad=create_graph), np.errstate(all="ignore"):
-            for t, g in roots:
-                if self.needed is None or t._node is None or t._node in self.needed:
-                    self.send(edge(t), g if create_graph else g._array, owned=False)
-            while self.heap:
-                node = heapq.heappop(self.heap)[1]
-                self.visit(node, self.pending.pop(node))
-            for leaf, g in self.leaves.items():
-                if wanted is None or (leaf, 0) in self.targets:
-                    self.found[leaf, 0] = self.hooked(leaf._hooks, g) if leaf._hooks else g
-            for t in dict.fromkeys(self.leaves if wanted is None else wanted) if accumulate else ():
-                if (g := self.found.get(edge(t))) is not None:
-                    self.accumulate(t, g)
+        token = STATE.set(state._replace(grad=create_graph))
+        try:
+            with np.errstate(all="ignore"):
+                self.run(roots, wanted, accumulate)
+        finally:
+            STATE.reset(token)
+
+    def run(self, roots: Any, wanted: Any, accumulate: bool) -> None:
+        for t, g in roots:
+            if self.needed is None or t._node is None or t._node in self.needed:
+                self.send(edge(t), g if self.create else g._array, owned=False)
+        while self.heap:
+            node = heapq.heappop(self.heap)[1]
+            self.visit(node, self.pending.pop(node))
+        for leaf, g in self.leaves.items():
+            if wanted is None or (leaf, 0) in self.targets:
+                self.found[leaf, 0] = self.hooked(leaf._hooks, g) if leaf._hooks else g
+        for t in dict.fromkeys(self.leaves if wanted is None else wanted) if accumulate else ():
+            if (g := self.found.get(edge(t))) is not None:
+                self.accumulate(t, g)
 
     def send(self, to: tuple[Any, int], g: Any, owned: bool) -> None:
         """Adds a gradient to what waits at a node's output or a leaf."""
