@@ -28,12 +28,10 @@ def axes(dim: Any, ndim: int) -> tuple[int, ...]:
     for d in dims:
         if not -n <= d < n:
             raise dim_out_of_range("dim", d, ndim)
-    if not ndim:
-        return ()
-    found = tuple(d + ndim if d < 0 else d for d in dims)
+    found = tuple(d % n for d in dims)
     if len(set(found)) != len(found):
         raise RuntimeError(f"dim {tuple(dims)}: a dimension appears multiple times in the list of dims")
-    return found
+    return found if ndim else ()
 
 
 def kept(m: Any, g: Any, shape: tuple[int, ...], dim: Any, keepdim: bool) -> Any:
