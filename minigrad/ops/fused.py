@@ -236,7 +236,7 @@ def cross_entropy(m, x, target, weight=None, *, ignore_index=-100, reduction="me
     losses = -own * m.where(keep, log_p[m.arange(labels.size), labels], 0)  # an ignored -∞ must not make NaN
     if label_smoothing:
         spread = m.sum(log_p if weight is None else log_p * weight, axis=1)
-        losses = (1 - label_smoothing) * losses - label_smoothing / log_p.shape[1] * even * m.where(
+        losses = (1 - label_smoothing) * losses - label_smoothing / max(log_p.shape[1], 1) * even * m.where(
             keep, spread, 0
         )
     return _positions(m, losses, target.shape, reduction), own, even
@@ -250,7 +250,7 @@ def _(m, g, x, target, weight, own, even, ignore_index, reduction, label_smoothi
     by_flat = m.expand_dims(own * (1 - label_smoothing), 1) * m.where(hot, p - 1, p)
     if label_smoothing:
         spread = p * p.shape[1] - 1 if weight is None else p * m.sum(weight) - weight
-        by_flat = by_flat + m.expand_dims(even * (label_smoothing / p.shape[1]), 1) * spread
+        by_flat = by_flat + m.expand_dims(even * (label_smoothing / max(p.shape[1], 1)), 1) * spread
     by_loss = m.reshape(g, (-1, 1)) if reduction == "none" else g
     return _classes_second(m, by_loss * by_flat, x.shape)
 
