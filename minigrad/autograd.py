@@ -16,7 +16,7 @@ import os
 import traceback
 import weakref
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -37,6 +37,9 @@ from .modes import (  # noqa: F401  # PyTorch's place for them
     set_grad_enabled,
 )  # fmt: skip
 from .op import OPS, Namespace, Op, Rule
+
+if TYPE_CHECKING:
+    from .backward import backward, grad  # noqa: F401 - found by __getattr__
 
 next_number = itertools.count().__next__  # of nodes and hooks, in the order in which they are made
 
@@ -529,13 +532,13 @@ def call_row(name: str, m: Any, *args: Any, **attrs: Any) -> Any:
     return run(op.forward, m, *args, **attrs)
 
 
-# What is built on the graph, under PyTorch's paths: minigrad.autograd.Function, minigrad.autograd.functional …
+# What is built on the graph, under PyTorch's paths: autograd.grad, autograd.Function, autograd.functional …
 __path__ = [os.path.join(os.path.dirname(__file__), "utils", "autograd")]
 
 
 def __getattr__(name: str) -> Any:
     if not name.startswith("__"):
-        for room in ("backward", "inplace", "function", "transforms", "gradcheck"):
+        for room in ("backward", "function", "transforms", "gradcheck"):
             module = importlib.import_module(f"minigrad.{room}")
             if name in module.__all__:
                 globals()[name] = found = getattr(module, name)

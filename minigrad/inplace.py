@@ -34,16 +34,21 @@ def rewrite(target: Any, compute: Callable[[Any], Any], name: str) -> Any:
         source = wrap(_copy(target._array))
         source._node, source._index, source._requires_grad = target._node, target._index, target.requires_grad
     result = compute(source)
-    stack = [result._node] if result._requires_grad else []
+    if result._requires_grad:
+        _keep(target, result._node, first)
+    return write(target, result, name)
+
+
+def _keep(target: Any, node: Any, first: int) -> None:
+    """Copies what nodes made since ``first`` have saved of the memory that target is a part of."""
+    stack = [node]
     while stack:
         node = stack.pop()
-        if node is None or node.seq < first:
-            continue
-        for position, (array, version, _) in node.saved.items():
-            if version is target._version:
-                node.saved[position] = (_copy(array), None, None)
-        stack += [p[0] for p in node.parents if p is not None and isinstance(p[0], Node)]
-    return write(target, result, name)
+        if isinstance(node, Node) and node.seq >= first:
+            for position, (array, version, _) in node.saved.items():
+                if version is target._version:
+                    node.saved[position] = (_copy(array), None, None)
+            stack += [p[0] for p in node.parents if p is not None]
 
 
 def check_writable(target: Any, name: str) -> None:
@@ -57,17 +62,13 @@ def check_writable(target: Any, name: str) -> None:
             f"first to get a normal tensor"
         )
     if state.grad:
-        base = target._base
-        if target._requires_grad and target._node is None:
-            raise RuntimeError(
-                f"{name}: a leaf Variable that requires grad is being used in an in-place operation; "
-                f"write under minigrad.no_grad(), or to a clone()"
-            )
-        if base is not None and base._requires_grad and base._node is None and target._views is not None:
-            raise RuntimeError(
-                f"{name}: a view of a leaf Variable that requires grad is being used in an in-place "
-                f"operation; write under minigrad.no_grad(), or to a clone()"
-            )
+        base = target._base if target._views is not None else None
+        for t, what in ((target, "a leaf Variable"), (base, "a view of a leaf Variable")):
+            if t is not None and t._requires_grad and t._node is None:
+                raise RuntimeError(
+                    f"{name}: {what} that requires grad is being used in an in-place operation; write under "
+                    f"minigrad.no_grad(), or to a clone()"
+                )
     array = target._array
     if array.size > 1 and (
         not getattr(getattr(array, "flags", None), "writeable", True)
@@ -122,7 +123,7 @@ def rebase(target: Any, result: Any) -> None:
         node = Node(OPS["view_scatter"], (edge(base), edge(result)), backend.module_of(a))
         node.attrs = {"views": target._views}
         node.shapes = ((base._array.shape, base._array.dtype), (r.shape, r.dtype))
-        base._node, base._index, base._requires_grad = node, 0, True
+        base._follow(node)
         target._refresh()
         written = [target, base]
     else:
@@ -138,6 +139,3 @@ def assign(m: Any, a: Any, r: Any) -> None:
 
 def _copy(a: Any) -> Any:
     return call_row("clone", backend.module_of(a).m, a, order="C")
-
-
-__all__ = ["apply_", "assign", "check_writable", "rebase", "rewrite", "write"]
