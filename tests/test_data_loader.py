@@ -11,7 +11,6 @@ import traceback
 
 import numpy as np
 import pytest
-from minigrad.random import Generator
 
 import minigrad
 from minigrad.data import (
@@ -29,6 +28,7 @@ from minigrad.data import (
     default_collate,
     get_worker_info,
 )
+from minigrad.random import Generator
 
 WORKERS = (0, 1, 4)
 
