@@ -1,9 +1,8 @@
 """Digits classified with tensors alone: no Module, no optimizer. The same network as the other two classifiers."""
 
-from minigrad.nn import functional as F
-
 import minigrad
 from minigrad.data import Digits
+from minigrad.nn import functional as F
 
 
 def main(epochs: int = 15) -> float:

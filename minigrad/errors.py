@@ -101,5 +101,7 @@ def not_a_tensor(
     """The error for an argument that lacked what tensors have; None if the cause is about something else."""
     for i, (argument, value) in enumerate([*zip(names, args, strict=False), *kwargs.items()]):
         if value is cause.obj and not hasattr(value, "dtype"):
-            return TypeError(f"{name}(): argument {argument!r} (position {i + 1}) must be Tensor, not {type(value).__name__}")
+            return TypeError(
+                f"{name}(): argument {argument!r} (position {i + 1}) must be Tensor, not {type(value).__name__}"
+            )
     return None
