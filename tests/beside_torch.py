@@ -28,14 +28,14 @@ class Side:
     """torch or minigrad, with one way to make tensors and to find functions."""
 
     def __init__(self, library):
-        self.library, self.F = library, library.nn.functional
+        self.lib, self.F = library, library.nn.functional
 
     def tensor(self, array, dtype=None, grad=False):
-        made = self.library.tensor(array, dtype=None if dtype is None else getattr(self.library, dtype))
+        made = self.lib.tensor(array, dtype=None if dtype is None else getattr(self.lib, dtype))
         return made.requires_grad_() if grad and made.dtype.is_floating_point else made
 
     def function(self, name):
-        return getattr(self.F, name, None) or getattr(self.library, name, None)
+        return getattr(self.F, name, None) or getattr(self.lib, name, None)
 
 
 THEIRS, OURS = Side(torch), Side(minigrad)
@@ -58,7 +58,7 @@ def operands(value, side, rng, dtype, leaves, poison=None):
     if isinstance(value, (list, tuple)):
         return type(value)(operands(v, side, rng, dtype, leaves, poison) for v in value)
     return (
-        getattr(side.library, value) if value in ("float64", "float32") and isinstance(value, str) else value
+        getattr(side.lib, value) if value in ("float64", "float32") and isinstance(value, str) else value
     )
 
 

@@ -49,7 +49,7 @@ def second(side, use):
     if not parts:
         return []
     total = sum((t * t).sum() for t in parts)
-    grad = side.library.autograd.grad
+    grad = side.lib.autograd.grad
     first = grad(total, leaves, create_graph=True, allow_unused=True)
     twice = sum((g * g).sum() for g in first if g is not None and g.requires_grad)
     if not hasattr(twice, "backward"):
@@ -133,7 +133,7 @@ def test_out_takes_the_result(name):
         outs = []
         for side, result in zip((THEIRS, OURS), expected[0], strict=True):
             args, kwargs = arguments(use, side, "float32")
-            out = side.library.empty(tuple(result.shape), dtype=result.dtype)
+            out = side.lib.empty(tuple(result.shape), dtype=result.dtype)
             try:
                 returned = quietly(side.function(use.name), *args, **kwargs, out=out)
             except TypeError:

@@ -88,7 +88,7 @@ def test_any_legal_equation_gives_what_torch_gives_with_gradients(drawn):
 
     def run(side):
         leaves = [leaf(side, shape, k) for k, shape in enumerate(shapes)]
-        return with_gradients(side, side.library.einsum(equation, *leaves), *leaves)
+        return with_gradients(side, side.lib.einsum(equation, *leaves), *leaves)
 
     compared(f"einsum({equation!r}, {shapes})", run)
 
@@ -104,7 +104,7 @@ def test_the_form_with_lists_of_ints_is_the_same_function(drawn):
     def run(side):
         leaves = [leaf(side, shape, k) for k, shape in enumerate(shapes)]
         parts = [p for x, term in zip(leaves, left.split(","), strict=True) for p in (x, spell(term))]
-        return side.library.einsum(*parts, *([spell(right)] if arrow else []))
+        return side.lib.einsum(*parts, *([spell(right)] if arrow else []))
 
     compared(f"einsum({equation!r}, {shapes}) by lists", run)
 
@@ -115,7 +115,7 @@ def test_the_form_with_lists_of_ints_is_the_same_function(drawn):
     ("ij,jk->...", [(2, 3), (3, 4)]), ("i->...i", [(2,)]), ("...->...", [(2, 3)]),
 ])  # fmt: skip
 def test_an_illegal_equation_is_refused_where_torch_refuses(equation, shapes):
-    compared(equation, lambda side: side.library.einsum(equation, *[leaf(side, s) for s in shapes]))
+    compared(equation, lambda side: side.lib.einsum(equation, *[leaf(side, s) for s in shapes]))
 
 
 # ---- reductions ------------------------------------------------------------------------------------------
@@ -161,7 +161,7 @@ def test_broadcast_arithmetic_has_torchs_gradients(shapes, data):
 
     def run(side):
         x, y, z = (leaf(side, s, k, 0.5) for k, s in enumerate((a, b, c)))
-        t = side.library
+        t = side.lib
         result = t.where(x > y, x * y / z, t.maximum(x, z) - y) + t.addcmul(x, y, z, value=0.5) * t.lerp(
             x, y, 0.25
         )
@@ -218,7 +218,7 @@ def test_chains_of_views_and_in_place_writes_have_torchs_values_and_gradients(da
         for view, write, from_base in steps:
             v = VIEWS[view](base if from_base else seen[-1])
             if write is not None:
-                WRITES[write](v, side.library)
+                WRITES[write](v, side.lib)
             seen.append(v)
         return with_gradients(side, [base, *(v for v in seen[1:] if v.requires_grad)], x)
 
@@ -237,11 +237,11 @@ def test_writes_without_grad_mode_reach_every_view(data):
 
     def run(side):
         x = leaf(side, shape)
-        with side.library.no_grad():
+        with side.lib.no_grad():
             seen = [x]
             for view, write in steps:
                 v = VIEWS[view](seen[-1])
-                WRITES[write](v, side.library)
+                WRITES[write](v, side.lib)
                 seen.append(v)
         return [*seen, side.tensor(x.requires_grad)]
 
@@ -251,5 +251,5 @@ def test_writes_without_grad_mode_reach_every_view(data):
 @pytest.mark.parametrize("write", ["add_", "mul_", "copy_", "relu_", "+="])
 def test_memory_that_an_expanded_view_repeats_is_not_written_to(write):
     compared(
-        write, lambda side: WRITES[write](side.library.ones(2, 1).expand(2, 3), side.library), same_kind=True
+        write, lambda side: WRITES[write](side.lib.ones(2, 1).expand(2, 3), side.lib), same_kind=True
     )

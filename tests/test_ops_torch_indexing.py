@@ -208,9 +208,9 @@ def test_masks_of_any_rank_read_and_write_as_in_torch(data):
 ])  # fmt: skip
 def test_a_bad_index_raises_torchs_kind_of_error(call):
     with pytest.raises(Exception) as theirs:
-        call(THEIRS.library, THEIRS.library.zeros(3, 4))
+        call(THEIRS.lib, THEIRS.lib.zeros(3, 4))
     with pytest.raises(theirs.type) as ours:
-        call(OURS.library, OURS.library.zeros(3, 4))
+        call(OURS.lib, OURS.lib.zeros(3, 4))
     assert str(ours.value), "the error says nothing"
 
 
@@ -232,7 +232,7 @@ def test_a_bad_index_raises_torchs_kind_of_error(call):
 ])  # fmt: skip
 def test_index_expressions_that_user_code_writes_agree(call):
     given = [side.tensor(np.arange(12.0).reshape(3, 4), "float32") for side in (THEIRS, OURS)]
-    agree(quietly(call, OURS.library, given[1]), quietly(call, THEIRS.library, given[0]), "index")
+    agree(quietly(call, OURS.lib, given[1]), quietly(call, THEIRS.lib, given[0]), "index")
 
 
 @pytest.mark.parametrize("write", [
@@ -241,7 +241,7 @@ def test_index_expressions_that_user_code_writes_agree(call):
     lambda t, x: x.__setitem__((t.tensor([0, 1]), t.tensor([1, 2])), t.tensor([7.0, 8.0])), lambda t, x: x.__setitem__(slice(None), x * 2),
     lambda t, x: x[1].__setitem__(2, 9.0), lambda t, x: x.T.__setitem__(0, 3.0), lambda t, x: x.__setitem__(slice(1, None), x[:-1].clone()),
     lambda t, x: x.__setitem__((0, 0), t.tensor(4)), lambda t, x: x.__setitem__(0, t.ones(4, dtype=t.float64) / 3),
-    lambda t, x: x.__setitem__(0, np.arange(4.0)) if t is not THEIRS.library else x.__setitem__(0, t.arange(4.0)),
+    lambda t, x: x.__setitem__(0, np.arange(4.0)) if t is not THEIRS.lib else x.__setitem__(0, t.arange(4.0)),
     lambda t, x: x.__setitem__((slice(None), [0, 3]), t.zeros(3, 2)), lambda t, x: x.__setitem__(0, t.ones(1, 4)),
     lambda t, x: x.__setitem__(True, 2.0), lambda t, x: x.__setitem__((), 2.0), lambda t, x: x.__setitem__((None, 0), t.ones(1, 4)),
     lambda t, x: x.__setitem__(t.tensor([1, 0, 1], dtype=t.bool), t.tensor(6.0)), lambda t, x: x.view(-1).__setitem__(slice(0, None, 5), 1.0),
@@ -251,7 +251,7 @@ def test_index_expressions_that_user_code_writes_agree(call):
 def test_assignments_that_user_code_writes_agree(write):
     given = [side.tensor(np.arange(12.0).reshape(3, 4), "float32") for side in (THEIRS, OURS)]
     for side, x in zip((THEIRS, OURS), given, strict=True):
-        write(side.library, x)
+        write(side.lib, x)
     agree(given[1], given[0], "after the write")
 
 
@@ -259,6 +259,6 @@ def test_assignment_converts_to_the_dtype_written_to():
     for kind in ("int64", "bool", "uint8", "float16"):
         given = [side.tensor(np.zeros(4), kind) for side in (THEIRS, OURS)]
         for side, x in zip((THEIRS, OURS), given, strict=True):
-            x[0], x[1], x[2] = 1.75, True, side.library.tensor(3)
-            x[3:] = side.library.tensor([2.5])
+            x[0], x[1], x[2] = 1.75, True, side.lib.tensor(3)
+            x[3:] = side.lib.tensor([2.5])
         agree(given[1], given[0], kind)

@@ -103,19 +103,19 @@ def test_functions_of_three_and_of_many_promote_as_in_torch():
     for a, b in itertools.product(DTYPES, DTYPES):
         args = lambda side, a=a, b=b: tensors(side, a, b, ((3,), (3,)))  # noqa: E731
         for label, call in {
-            "where": lambda s, x, y: s.library.where(x > 1, x, y),
-            "where number": lambda s, x, y: s.library.where(x > 1, x, 2.5),
-            "cat": lambda s, x, y: s.library.cat([x, y]),
-            "stack": lambda s, x, y: s.library.stack([x, y]),
-            "clamp": lambda s, x, y: s.library.clamp(x, y, y),
-            "clamp max": lambda s, x, y: s.library.clamp(x, max=y),
-            "addcmul": lambda s, x, y: s.library.addcmul(x, y, y),
-            "lerp": lambda s, x, y: s.library.lerp(x, x, y),
-            "result_type": lambda s, x, y: s.library.result_type(x, y),
-            "promote_types": lambda s, x, y: s.library.promote_types(x.dtype, y.dtype),
-            "can_cast": lambda s, x, y: s.library.can_cast(x.dtype, y.dtype),
+            "where": lambda s, x, y: s.lib.where(x > 1, x, y),
+            "where number": lambda s, x, y: s.lib.where(x > 1, x, 2.5),
+            "cat": lambda s, x, y: s.lib.cat([x, y]),
+            "stack": lambda s, x, y: s.lib.stack([x, y]),
+            "clamp": lambda s, x, y: s.lib.clamp(x, y, y),
+            "clamp max": lambda s, x, y: s.lib.clamp(x, max=y),
+            "addcmul": lambda s, x, y: s.lib.addcmul(x, y, y),
+            "lerp": lambda s, x, y: s.lib.lerp(x, x, y),
+            "result_type": lambda s, x, y: s.lib.result_type(x, y),
+            "promote_types": lambda s, x, y: s.lib.promote_types(x.dtype, y.dtype),
+            "can_cast": lambda s, x, y: s.lib.can_cast(x.dtype, y.dtype),
             "mse_loss": lambda s, x, y: s.F.mse_loss(x, y),
-            "isclose": lambda s, x, y: s.library.isclose(x, y),
+            "isclose": lambda s, x, y: s.lib.isclose(x, y),
         }.items():
             compare(f"{label}({a}, {b})", call, args, args, lenient=True)
         compare(f"matmul({a}, {b})", lambda s, x, y: x @ y, args, args, lenient=a == b)
@@ -127,7 +127,7 @@ def test_result_types_of_numbers_and_zero_dimensional_tensors_agree():
         for side in (THEIRS, OURS):
             x = side.tensor(np.ones(shape), a)
             kinds += [
-                (name_of(side.library.result_type(x, number)), name_of(side.library.result_type(number, x)))
+                (name_of(side.lib.result_type(x, number)), name_of(side.lib.result_type(number, x)))
             ]
         assert kinds[0] == kinds[1], f"{a}{shape} with {number}"
 
@@ -136,7 +136,7 @@ def test_result_types_of_numbers_and_zero_dimensional_tensors_agree():
 def test_the_default_dtype_is_what_integers_divide_to(default):
     try:
         for side in (THEIRS, OURS):
-            side.library.set_default_dtype(getattr(side.library, default))
+            side.lib.set_default_dtype(getattr(side.lib, default))
         for call in (lambda t: t.tensor([1, 2]) / 2, lambda t: t.exp(t.tensor([1])), lambda t: t.tensor([1.5]), lambda t: t.ones(2),
                      lambda t: t.tensor([1, 2]) * 1.5, lambda t: t.arange(0, 1, 0.5), lambda t: t.tensor([True]) + 1.0,
                      lambda t: t.tensor([1, 2]).softmax(0, dtype=t.float32), lambda t: t.sigmoid(t.tensor(1))):  # fmt: skip
