@@ -57,9 +57,7 @@ def operands(value, side, rng, dtype, leaves, poison=None):
         return t
     if isinstance(value, (list, tuple)):
         return type(value)(operands(v, side, rng, dtype, leaves, poison) for v in value)
-    return (
-        getattr(side.lib, value) if value in ("float64", "float32") and isinstance(value, str) else value
-    )
+    return getattr(side.lib, value) if value in ("float64", "float32") and isinstance(value, str) else value
 
 
 def arguments(use, side, dtype="float64", leaves=None, poison=None):

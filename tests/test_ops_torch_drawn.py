@@ -250,6 +250,4 @@ def test_writes_without_grad_mode_reach_every_view(data):
 
 @pytest.mark.parametrize("write", ["add_", "mul_", "copy_", "relu_", "+="])
 def test_memory_that_an_expanded_view_repeats_is_not_written_to(write):
-    compared(
-        write, lambda side: WRITES[write](side.lib.ones(2, 1).expand(2, 3), side.lib), same_kind=True
-    )
+    compared(write, lambda side: WRITES[write](side.lib.ones(2, 1).expand(2, 3), side.lib), same_kind=True)

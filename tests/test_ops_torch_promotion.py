@@ -126,9 +126,7 @@ def test_result_types_of_numbers_and_zero_dimensional_tensors_agree():
         kinds = []
         for side in (THEIRS, OURS):
             x = side.tensor(np.ones(shape), a)
-            kinds += [
-                (name_of(side.lib.result_type(x, number)), name_of(side.lib.result_type(number, x)))
-            ]
+            kinds += [(name_of(side.lib.result_type(x, number)), name_of(side.lib.result_type(number, x)))]
         assert kinds[0] == kinds[1], f"{a}{shape} with {number}"
 
 
