@@ -1,9 +1,15 @@
 """Hypothesis profiles: "ci" is derandomised and quick, "nightly" draws anew and goes deeper (HYPOTHESIS_PROFILE)."""
 
 import os
+import signal
+import threading
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+# A suite started in the background inherits an ignored Ctrl-C, and its processes would too.
+if threading.current_thread() is threading.main_thread():
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 QUIET = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
 settings.register_profile(
