@@ -35,6 +35,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 141
     except OSError as e:
         return _failed(_told(e))
+    except MemoryError as e:
+        return _failed(f"out of memory: {e}; use smaller --hidden sizes, a smaller --batch-size or --limit")
     except KeyboardInterrupt:
         return 130
 
@@ -60,7 +62,9 @@ def _failed(sentence: str) -> int:
 
 def _told(e: OSError) -> str:
     where = f"{e.filename}: " if e.filename and str(e.filename) not in (e.strerror or "") else ""
-    return where + (e.strerror or str(e))
+    remedy = "; change it (chmod), or give a path in a folder of yours"
+    bare = isinstance(e, PermissionError) and e.strerror == os.strerror(e.errno or 0)
+    return where + (e.strerror or str(e)) + (remedy if bare else "")
 
 
 if __name__ == "__main__":

@@ -242,6 +242,35 @@ def test_a_read_only_folder_ends_the_job_in_one_sentence(run, tmp_path, monkeypa
     )
 
 
+def test_a_folder_that_cannot_be_made_or_read_comes_with_the_remedy(run, monkeypatch):
+    def refuse(path, *args, **kwargs):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    status, _, err = run("train", "digits", "--out", "shut", *FAST)
+    assert status == 1
+    assert (
+        err == "minigrad: shut: Permission denied; change it (chmod), or give a path in a folder of yours\n"
+    )
+
+
+@pytest.mark.parametrize("command", [["train", "digits", "--out", "r"], ["summary", "digits"]])
+@pytest.mark.parametrize("size", [10**13, 10**18, 10**20])
+def test_a_network_too_large_for_the_memory_is_refused_in_one_sentence(run, tmp_path, command, size):
+    status, _, err = run(*command, "--hidden", size)
+    assert (status, err.count("\n")) == (1, 1) and not (tmp_path / "r").exists()
+    assert f"no memory for a network 64-{size}-10" in err and "give smaller --hidden sizes" in err
+
+
+def test_a_step_too_large_for_the_memory_ends_in_one_sentence(run, monkeypatch):
+    def refuse(self):
+        raise MemoryError("Unable to allocate 2 TiB")
+
+    monkeypatch.setattr(training.Run, "model", refuse)
+    status, _, err = run("train", "digits", *FAST)
+    assert status == 1 and "minigrad: out of memory: Unable to allocate 2 TiB; use smaller --hidden" in err
+
+
 # ---- train: options --------------------------------------------------------------------------------------
 
 
@@ -652,6 +681,19 @@ def test_pictures_of_another_size_or_kind_are_fitted_and_this_is_said(run, digit
     assert re.search(rf"^dark.png  {labels[0]} ", run("predict", digits_run, "dark.png", "--invert")[1], re.M)
 
 
+def test_a_picture_of_16_bits_is_scaled_and_one_of_floats_refused(run, digits_run, tmp_path):
+    image = pytest.importorskip("PIL.Image")
+    pixels, _ = digit_images(1)
+    image.fromarray((pixels[0] * 15).astype(np.uint8)).save(tmp_path / "8.png")
+    image.fromarray(pixels[0].astype(np.uint16) * 15 * 257).save(tmp_path / "16.png")
+    _, out, _ = run("predict", digits_run, "8.png", "16.png", "--top", 3, "--json")
+    eight, sixteen = json.loads(out)["predictions"]
+    assert eight["classes"] == sixteen["classes"]
+    image.fromarray(pixels[0].astype(np.float32)).save(tmp_path / "f.tif")
+    status, _, err = run("predict", digits_run, "f.tif")
+    assert status == 1 and "f.tif: expected a picture of 8 or 16 bits a colour, got pixels from 0 to" in err
+
+
 @pytest.mark.parametrize("name, content, words", [
     ("x.npy", None, "x.npy: no such file; check the path"),
     (".", None, ".: that is a folder; name its files"),
@@ -772,6 +814,7 @@ def test_wrong_usage_is_refused_with_the_nearest_there_is_and_status_2(run, argv
     (["digits", "--weight-decay", "-1"], "--weight-decay is at least 0 and finite, got -1"),
     (["digits", "--optimizer", "sgd", "--momentum", "1"], "--momentum is at least 0 and below 1, got 1"),
     (["digits", "--momentum", "0.5"], "--momentum is for sgd and rmsprop; adam has none: leave it out"),
+    (["digits", "--seed", str(2**64)], "--seed is -2**63 to 2**64 - 1, got 18446744073709551616"),
     (["digits", "--positive", "3"], "--positive names the class of --task binary"),
     (["digits", "--task", "binary", "--positive", "ten"], "--positive: no class 'ten': expected a number 0 to 9 or one of 0, 1"),
     (["--resume", "nowhere"], "nowhere: no run there"),

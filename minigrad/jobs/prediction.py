@@ -105,6 +105,21 @@ def _shares(path: str, array: np.ndarray, run: runs.Run) -> np.ndarray:
     return shares
 
 
+def _of_a_byte(path: str, picture: Any) -> Any:
+    """The picture with at most 8 bits a colour: Pillow's own conversion cuts 16 bits off at 255."""
+    if not picture.mode.startswith(("I", "F")):
+        return picture
+    from PIL import Image
+
+    pixels = np.asarray(picture)
+    if picture.mode == "F" or pixels.min() < 0 or pixels.max() > 65535:
+        raise JobError(
+            f"{path}: expected a picture of 8 or 16 bits a colour, got pixels from {pixels.min():g} to "
+            f"{pixels.max():g} (mode {picture.mode}); save it as .npy, scaled from 0 (black) to 1 (white)"
+        )
+    return Image.fromarray((pixels / 257.0).round().astype(np.uint8))
+
+
 def _picture(path: str, run: runs.Run) -> tuple[np.ndarray, str]:
     try:
         from PIL import Image, UnidentifiedImageError
@@ -116,7 +131,7 @@ def _picture(path: str, run: runs.Run) -> tuple[np.ndarray, str]:
     try:
         with Image.open(path) as picture:
             size, mode = picture.size, picture.mode
-            grey = picture.convert("RGBA")
+            grey = _of_a_byte(path, picture).convert("RGBA")
             paper = Image.new("RGBA", grey.size, "black")  # what is transparent is background
             grey = Image.alpha_composite(paper, grey).convert("L")
             if size != (side, side):

@@ -87,6 +87,8 @@ class Recipe:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise JobError(f"--{name.replace('_', '-')} is at least 1, got {value}")
+        if not -(2**63) <= self.seed < 2**64:
+            raise JobError(f"--seed is -2**63 to 2**64 - 1, got {self.seed}")
         if any(n < 1 for n in self.hidden):
             raise JobError(f"--hidden sizes are at least 1, got {' '.join(map(str, self.hidden))}")
         for name, low, high in (
@@ -128,8 +130,12 @@ def build_model(recipe: Recipe, inputs: int, classes: int) -> Any:
 
     sizes = recipe.layers(inputs, classes)
     layers: list[Any] = []
-    for k in range(len(sizes) - 1):
-        layers += [nn.ReLU()] * (k > 0) + [nn.Linear(sizes[k], sizes[k + 1])]
+    try:
+        for k in range(len(sizes) - 1):
+            layers += [nn.ReLU()] * (k > 0) + [nn.Linear(sizes[k], sizes[k + 1])]
+    except (MemoryError, ValueError) as e:  # NumPy has a ValueError for sizes that no address can reach
+        names = "-".join(map(str, sizes))
+        raise JobError(f"no memory for a network {names}: {e}; give smaller --hidden sizes") from None
     return nn.Sequential(*layers)
 
 

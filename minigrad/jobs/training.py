@@ -11,7 +11,7 @@ from typing import Any
 
 from . import JobError, runs, threads
 from .images import Chosen, Part, Scaling, choose, part_of, task_of
-from .recipe import Recipe, build_loss, build_optimizer, build_schedule
+from .recipe import Recipe, build_loss, build_model, build_optimizer, build_schedule
 from .runs import Run
 
 _CHOICES = tuple(f.name for f in fields(Recipe) if f.name != "data")
@@ -71,6 +71,7 @@ def _begun(options: Any) -> tuple[Run, Chosen]:
     scaling = Scaling.of(part.pixels, chosen.train.full) if recipe.standardize else Scaling(chosen.train.full)
     root = None if options.root is None else os.path.abspath(options.root)
     sizes = (len(chosen.train), len(chosen.test))
+    build_model(recipe, chosen.train.side**2, len(task.classes))  # a folder is made for one that can be
     folder = _free_folder(options.out, chosen.name)
     run = Run(folder, recipe, task, chosen.train.side, scaling, sizes, root, None)
     run.save()
