@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import minigrad
 from minigrad.op import OPS
 
 ROOT = Path(__file__).parents[1]
@@ -53,6 +54,14 @@ def test_a_stale_op_table_is_noticed():
         assert table.page() != fresh
     finally:
         row.doc = said
+
+
+def test_every_loss_optimizer_and_schedule_has_its_formula_on_the_page():
+    told = set(re.findall(r"`(\w+)`", (ROOT / "docs/losses-and-optimizers.md").read_text(encoding="utf-8")))
+    losses = {n for n in dir(minigrad.nn) if n.endswith("Loss")}
+    optimizers = {n for n in minigrad.optim.__all__ if isinstance(getattr(minigrad.optim, n), type)}
+    schedules = {n for n in dir(minigrad.optim.lr_scheduler) if n.endswith(("LR", "Plateau", "Restarts"))}
+    assert losses | optimizers - {"Optimizer"} | schedules <= told
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
