@@ -153,6 +153,13 @@ def test_a_wrong_table_tells_line_and_column(tmp_path, text, options, expected):
     assert str(path) in str(caught.value)
 
 
+@pytest.mark.parametrize("header", ["a,b\n", '"a","b"\n', ""])
+def test_a_mark_of_byte_order_before_the_table_is_no_part_of_it(tmp_path, header):
+    path = write(tmp_path, b"\xef\xbb\xbf" + f"{header}1,2\n".encode(), "marked.csv")
+    columns = ["b", "a"] if header else [1, 0]
+    assert read_csv(path, header=bool(header), columns=columns).tolist() == [[2, 1]]
+
+
 def test_wrong_encodings_columns_and_delimiters(tmp_path):
     with pytest.raises(ValueError, match="expected text in utf-8, got byte 0xff"):
         read_csv(write(tmp_path, b"a\n\xff\n", "table.csv"))

@@ -79,7 +79,7 @@ def checkpoint():
 # ---- every value, exactly
 
 VALUES = [
-    None, True, False, 0, -1, 2**63 - 1, -(2**63), 2**63, -(2**64), 10**5000,
+    None, True, False, 0, -1, 2**63 - 1, -(2**63), 2**63, -(2**63) - 1, -(2**64), 10**5000,
     0.0, -0.0, 0.1, 1e22, 5e-324, 1.7976931348623157e308, INF, -INF, NAN, struct.unpack(">d", b"\xff\xf8\0\0\0\0\0\1")[0],
     complex(1, -0.0), complex(NAN, INF),
     "", "a", "é\0\n\"\\", "\ud800", "😀", b"", b"\0\xff",

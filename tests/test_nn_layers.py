@@ -19,6 +19,12 @@ def many(kind, n=400):
     ]
 
 
+def test_linear_takes_one_row_of_weights_and_then_has_no_dimension_of_outputs():
+    x, w, b = minigrad.arange(6.0).view(2, 3), minigrad.tensor([1.0, 2.0, -1.0]), minigrad.tensor(10.0)
+    assert F.linear(x, w).tolist() == [0.0, 6.0]
+    assert F.linear(x, w, b).tolist() == [10.0, 16.0]
+
+
 # ---- how layers begin ------------------------------------------------------------------------------------
 
 

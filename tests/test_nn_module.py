@@ -3,6 +3,7 @@
 import copy
 import gc
 import pickle
+import re
 import threading
 import weakref
 from collections import OrderedDict, namedtuple
@@ -46,6 +47,31 @@ def test_a_parameter_of_integers_must_say_that_it_is_not_trained():
     with pytest.raises(RuntimeError, match="floating point"):
         nn.Parameter(minigrad.tensor([1]))
     assert nn.Parameter(minigrad.tensor([1]), requires_grad=False).dtype is minigrad.int64
+
+
+def test_a_name_of_a_parameter_child_or_buffer_takes_its_kind_or_none():
+    layer = nn.Sequential(nn.BatchNorm1d(2))
+    for module, name, value, words in (
+        (
+            layer[0],
+            "weight",
+            minigrad.ones(2),
+            "as parameter 'weight' (minigrad.nn.Parameter or None expected)",
+        ),
+        (layer, "0", 3, "as child module '0' (minigrad.nn.Module or None expected)"),
+        (
+            layer[0],
+            "running_mean",
+            3,
+            "as buffer 'running_mean' (minigrad.nn.Buffer, minigrad.Tensor or None expected)",
+        ),
+    ):
+        kept = getattr(module, name)
+        with pytest.raises(TypeError, match=rf"cannot assign '[\w.]+' {re.escape(words)}"):
+            setattr(module, name, value)
+        assert getattr(module, name) is kept
+        setattr(module, name, None)
+        assert getattr(module, name) is None
 
 
 @pytest.mark.parametrize(("kind", "name"), [(nn.Parameter, "Parameter"), (nn.Buffer, "Buffer")])

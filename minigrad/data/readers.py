@@ -87,17 +87,16 @@ def read_csv(
 
     if not isinstance(delimiter, str) or len(delimiter) != 1:
         raise ValueError(f"read_csv: delimiter is one character, got {delimiter!r}")
+    codec = "utf-8-sig" if encoding == "utf-8" else encoding  # spreadsheets begin with a mark of byte order
     with _opened(path, "CSV") as raw:
         import io
 
-        rows = csv.reader(
-            io.TextIOWrapper(raw, encoding=encoding, newline=""), delimiter=delimiter, strict=True
-        )
+        rows = csv.reader(io.TextIOWrapper(raw, encoding=codec, newline=""), delimiter=delimiter, strict=True)
         try:
             first = next((r for r in rows if r), None)
             if first is None:
                 raise _wrong(path, "CSV", "a table", "an empty file")
-            names = [n.strip().lstrip("\ufeff") for n in first] if header else None
+            names = [n.strip() for n in first] if header else None
             chosen = columns if columns is not None else dtype if isinstance(dtype, Mapping) else None
             where = _columns(path, chosen, names, len(first))
             if isinstance(dtype, Mapping):
