@@ -64,6 +64,23 @@ def test_every_loss_optimizer_and_schedule_has_its_formula_on_the_page():
     assert losses | optimizers - {"Optimizer"} | schedules <= told
 
 
+def test_the_tour_passes_every_room_and_names_none_that_is_not_there():
+    named = set(re.findall(r"[\w/]+(?:\.py|/)(?=`)", (ROOT / "docs/tour.md").read_text(encoding="utf-8")))
+    named = {n.removeprefix("minigrad/") for n in named}
+    rooms = {p.name for p in (ROOT / "minigrad").glob("*.py")} | {
+        f"{p.parent.name}/" for p in (ROOT / "minigrad").glob("*/__init__.py")
+    }
+    assert rooms - {"__init__.py"} <= named
+    assert all((ROOT / "minigrad" / n).exists() for n in named)
+
+
+@pytest.mark.parametrize(
+    "path", re.findall(r"`((?:minigrad|tests|docs|kernels)/[\w/.-]*)", PAGES[1].read_text("utf-8"))
+)
+def test_every_path_that_contributing_names_is_there(path):
+    assert (ROOT / path).exists()
+
+
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_every_relative_link_leads_to_a_file(page):
     text = page.read_text(encoding="utf-8")
