@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from beside_torch import DTYPES, FLOATS, LOOSE, OURS, SPECS, THEIRS, agree, arguments, both, quietly, torch
+from beside_torch import LOOSE, OURS, THEIRS, agree, both, torch
 from op_calls import USES
+from sides import DTYPES, FLOATS, SPECS, arguments, quietly
 
 from minigrad.op import ALIASES, COMPOSITES, OPS, floats
 

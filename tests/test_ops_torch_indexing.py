@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from beside_torch import OURS, THEIRS, agree, quietly
+from beside_torch import OURS, THEIRS, agree
 from hypothesis import given
 from hypothesis import strategies as st
+from sides import quietly
 from test_ops_gradients import examples
 
 REFUSALS = (RuntimeError, TypeError, IndexError, ValueError, NotImplementedError)

@@ -6,7 +6,8 @@ import itertools
 
 import numpy as np
 import pytest
-from beside_torch import DTYPES, OURS, THEIRS, agree, name_of, quietly, torch
+from beside_torch import OURS, THEIRS, agree, torch
+from sides import DTYPES, name_of, quietly
 
 import minigrad
 

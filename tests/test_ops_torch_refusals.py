@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from beside_torch import quietly, torch
+from beside_torch import torch
+from sides import quietly
 
 import minigrad
 

@@ -1,0 +1,65 @@
+"""torch's answers hold where torch isn't: every call, layer and loss gives what torch gave when it was asked."""
+
+import json
+
+import numpy as np
+import pytest
+from nn_calls import LAYERS, LOSSES
+from op_calls import USES
+from sides import Side
+from torch_answers import KEPT, answers, called, layer, near, print_of
+
+import minigrad
+
+TOLD = json.loads(KEPT.read_text(encoding="utf-8"))
+NAMES = list(dict.fromkeys(use.name for use in USES))
+
+
+def plain(found):
+    return json.loads(json.dumps(found))
+
+
+def test_every_call_layer_and_loss_has_an_answer():
+    asked = [a["call"] for a in TOLD["calls"]]
+    assert asked == [repr(use) for use in USES], "where torch is, run python tests/torch_answers.py"
+    assert len(TOLD["layers"]) == len(LAYERS) and len(TOLD["losses"]) == 3 * len(LOSSES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_calls_have_torchs_results_and_gradients(name):
+    for use, told in zip(USES, TOLD["calls"], strict=True):
+        if use.name != name:
+            continue
+        found = plain({"call": repr(use), **called(Side(minigrad), use, told["form"])})
+        if told["gradients"] is None:
+            found["gradients"] = None
+        assert near(found, told), f"{found}\nfor\n{told}"
+
+
+@pytest.mark.parametrize("k", range(len(LAYERS)), ids=lambda k: TOLD["layers"][k]["repr"].replace("\n", ""))
+def test_layers_have_torchs_outputs_gradients_and_state(k):
+    make, *arrays = LAYERS[k]
+    found, told = plain(layer(minigrad, make, arrays)), TOLD["layers"][k]
+    assert near(found, told), f"{found}\nfor\n{told}"
+
+
+@pytest.mark.parametrize("k", range(len(LOSSES)), ids=lambda k: TOLD["losses"][3 * k]["repr"])
+def test_losses_have_torchs_values_and_gradients(k):
+    make, *arrays = LOSSES[k]
+    for i, reduction in enumerate(("mean", "sum", "none")):
+        found, told = plain(layer(minigrad, make, arrays, reduction)), TOLD["losses"][3 * k + i]
+        assert near(found, told), f"{found}\nfor\n{told}"
+
+
+def test_the_answers_kept_are_those_that_torch_gives():
+    assert near(plain(answers(pytest.importorskip("torch"))), TOLD), "run python tests/torch_answers.py"
+
+
+def test_any_element_that_changes_changes_the_print():
+    x = np.random.default_rng(0).normal(size=(3, 4))
+    for k in range(x.size):
+        for change in (x.flat[k] * 1e-5, -2 * x.flat[k], np.nan):
+            y = x.copy()
+            y.flat[k] += change
+            assert not near(print_of(y), print_of(x))
+    assert not near(print_of(x.T.copy()), print_of(x)) and not near(print_of(x.astype("f4")), print_of(x))

@@ -1,0 +1,105 @@
+"""What torch answers to the calls of ``op_calls`` and ``nn_calls``: kept in ``torch_answers.json`` for machines without it.
+
+``python tests/torch_answers.py`` asks torch again. A tensor is kept as dtype, shape, and two sums over its elements
+with weights of their own: any element that changes, changes them.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from nn_calls import LAYERS, LOSSES, ran
+from op_calls import USES, Use
+from sides import Side, arguments, array, backward, name_of, quietly
+
+KEPT = Path(__file__).with_suffix(".json")
+REFUSED = (RuntimeError, TypeError, IndexError, ValueError, NotImplementedError, AttributeError)
+
+
+def print_of(x: Any) -> Any:
+    """JSON that tells results apart: dtype, shape and two sums of a tensor; of anything else, itself."""
+    if hasattr(x, "requires_grad"):
+        return [name_of(x.dtype), list(x.shape), *sums(array(x))]
+    if isinstance(x, np.ndarray):
+        return [str(x.dtype), list(x.shape), *sums(x)]
+    if isinstance(x, (list, tuple)):
+        return [print_of(v) for v in x]
+    return x if isinstance(x, (bool, int, float, str, type(None))) else name_of(x)
+
+
+def sums(x: np.ndarray) -> tuple[float, ...]:
+    """Weighted sums of values and of magnitudes; what is not finite counts as a number of its own."""
+    flat = x.reshape(-1).astype(np.float64)
+    flat = np.where(np.isnan(flat), 777.0, np.where(np.isinf(flat), np.sign(flat) * 555.0, flat))
+    at = np.arange(len(flat))
+    found = (flat * (1.5 + np.cos(7 * at))).sum(), (abs(flat) * (1.5 + np.sin(5 * at))).sum()
+    return tuple(float(f"{v:.12g}") for v in found)  # fewer digits than a sum's order of additions changes
+
+
+def called(side: Side, use: Use, form: str) -> dict[str, Any]:
+    """Result and gradients of a call as a function or as a method."""
+    leaves: list[Any] = []
+    args, kwargs = arguments(use, side, "float64", leaves)
+    if form == "function":
+        result = quietly(side.function(use.name), *args, **kwargs)
+    else:
+        result = quietly(getattr(args[0], use.name), *args[1:], **kwargs)
+    try:
+        backward(side, result)
+    except RuntimeError:  # torch has no derivative of it
+        return {"form": form, "result": print_of(result), "gradients": None}
+    gradients = [t.grad if t.grad is not None else 0 * t.detach() for t in leaves]
+    return {"form": form, "result": print_of(result), "gradients": print_of(gradients)}
+
+
+def layer(t: Any, make: Any, arrays: Any, *reduction: str) -> dict[str, Any]:
+    """Everything that a module with known parameters gives: output, gradients, state."""
+    module = quietly(make, t, *reduction).double()
+    with t.no_grad():
+        for k, p in enumerate(module.parameters()):
+            p.copy_(t.tensor(np.cos(np.arange(p.numel()) + k).reshape(tuple(p.shape))))
+    found = quietly(ran, t, module, arrays)
+    return {"repr": repr(module), **{k: print_of(v) for k, v in found.items()}}
+
+
+def answers(t: Any) -> dict[str, list[Any]]:
+    """Of a library, to everything."""
+    side, calls = Side(t), []
+    for use in USES:
+        for form in ("function", "method"):
+            try:
+                calls.append({"call": repr(use), **called(side, use, form)})
+                break
+            except REFUSED:
+                if form == "method":
+                    raise
+    losses = [layer(t, m, a, r) for m, *a in LOSSES for r in ("mean", "sum", "none")]
+    return {"calls": calls, "layers": [layer(t, m, a) for m, *a in LAYERS], "losses": losses}
+
+
+def near(ours: Any, theirs: Any, rtol: float = 1e-7) -> bool:
+    """Equal, floats up to rounding."""
+    if isinstance(theirs, dict):
+        return ours.keys() == theirs.keys() and all(near(ours[k], theirs[k], rtol) for k in theirs)
+    if isinstance(theirs, (list, tuple)):
+        return len(ours) == len(theirs) and all(near(a, b, rtol) for a, b in zip(ours, theirs, strict=True))
+    if isinstance(theirs, float):
+        return bool(abs(ours - theirs) <= rtol * max(1.0, abs(theirs))) or ours == theirs
+    return type(ours) is type(theirs) and bool(ours == theirs)
+
+
+def main() -> None:
+    import torch
+
+    lines = (
+        f"{json.dumps(name)}: [\n" + ",\n".join(json.dumps(a) for a in found) + "\n]"
+        for name, found in answers(torch).items()
+    )
+    KEPT.write_text("{" + ",\n".join(lines) + "}\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
