@@ -7,7 +7,9 @@ import pytest
 from nn_calls import LAYERS, LOSSES
 from op_calls import USES
 from sides import Side
-from torch_answers import KEPT, answers, called, layer, near, print_of
+from test_torch_swap import first_words
+from torch_answers import KEPT, answers, called, layer, line, near, print_of
+from torch_lines import AGREE
 
 import minigrad
 
@@ -23,6 +25,7 @@ def test_every_call_layer_and_loss_has_an_answer():
     asked = [a["call"] for a in TOLD["calls"]]
     assert asked == [repr(use) for use in USES], "where torch is, run python tests/torch_answers.py"
     assert len(TOLD["layers"]) == len(LAYERS) and len(TOLD["losses"]) == 3 * len(LOSSES)
+    assert len(TOLD["lines"]) == len(AGREE)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -51,8 +54,14 @@ def test_losses_have_torchs_values_and_gradients(k):
         assert near(found, told), f"{found}\nfor\n{told}"
 
 
+@pytest.mark.parametrize("k", range(len(AGREE)), ids=lambda k: first_words(AGREE[k]))
+def test_habits_have_torchs_results_and_text(k):
+    found, told = plain(line(minigrad, AGREE[k])), TOLD["lines"][k]
+    assert near(found, told, 1e-4), f"{found}\nfor\n{told}"
+
+
 def test_the_answers_kept_are_those_that_torch_gives():
-    assert near(plain(answers(pytest.importorskip("torch"))), TOLD), "run python tests/torch_answers.py"
+    assert near(plain(answers(pytest.importorskip("torch"))), TOLD, 1e-4), "run python tests/torch_answers.py"
 
 
 def test_any_element_that_changes_changes_the_print():

@@ -1,4 +1,4 @@
-"""What torch answers to the calls of ``op_calls`` and ``nn_calls``: kept in ``torch_answers.json`` for machines without it.
+"""What torch answers to the calls of ``op_calls`` and ``nn_calls`` and to ``torch_lines``: kept in ``torch_answers.json`` for machines without it.
 
 ``python tests/torch_answers.py`` asks torch again. A tensor is kept as dtype, shape, and two sums over its elements
 with weights of their own: any element that changes, changes them.
@@ -7,6 +7,7 @@ with weights of their own: any element that changes, changes them.
 from __future__ import annotations
 
 import json
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ import numpy as np
 from nn_calls import LAYERS, LOSSES, ran
 from op_calls import USES, Use
 from sides import Side, arguments, array, backward, name_of, quietly
+from test_torch_swap import HEAD, executed
+from torch_lines import AGREE
 
 KEPT = Path(__file__).with_suffix(".json")
 REFUSED = (RuntimeError, TypeError, IndexError, ValueError, NotImplementedError, AttributeError)
@@ -25,8 +28,14 @@ def print_of(x: Any) -> Any:
         return [name_of(x.dtype), list(x.shape), *sums(array(x))]
     if isinstance(x, np.ndarray):
         return [str(x.dtype), list(x.shape), *sums(x)]
+    if type(x).__name__ == "device":
+        return str(x)
     if isinstance(x, (list, tuple)):
         return [print_of(v) for v in x]
+    if isinstance(x, dict):
+        return {str(k): print_of(v) for k, v in x.items()}
+    if isinstance(x, str):
+        return x.replace("minigrad", "torch")
     return x if isinstance(x, (bool, int, float, str, type(None))) else name_of(x)
 
 
@@ -34,7 +43,7 @@ def sums(x: np.ndarray) -> tuple[float, ...]:
     """Weighted sums of values and of magnitudes; what is not finite counts as a number of its own."""
     flat = x.reshape(-1).astype(np.float64)
     flat = np.where(np.isnan(flat), 777.0, np.where(np.isinf(flat), np.sign(flat) * 555.0, flat))
-    at = np.arange(len(flat))
+    flat, at = np.clip(flat, -1e300, 1e300), np.arange(len(flat))
     found = (flat * (1.5 + np.cos(7 * at))).sum(), (abs(flat) * (1.5 + np.sin(5 * at))).sum()
     return tuple(float(f"{v:.12g}") for v in found)  # fewer digits than a sum's order of additions changes
 
@@ -65,6 +74,12 @@ def layer(t: Any, make: Any, arrays: Any, *reduction: str) -> dict[str, Any]:
     return {"repr": repr(module), **{k: print_of(v) for k, v in found.items()}}
 
 
+def line(t: Any, code: str) -> dict[str, Any]:
+    """What a line leaves in ``r``, and what it prints."""
+    names, printed = quietly(executed, HEAD + textwrap.dedent(code), t.__name__, "line")
+    return {"r": print_of(names.get("r")), "text": printed}
+
+
 def answers(t: Any) -> dict[str, list[Any]]:
     """Of a library, to everything."""
     side, calls = Side(t), []
@@ -77,7 +92,8 @@ def answers(t: Any) -> dict[str, list[Any]]:
                 if form == "method":
                     raise
     losses = [layer(t, m, a, r) for m, *a in LOSSES for r in ("mean", "sum", "none")]
-    return {"calls": calls, "layers": [layer(t, m, a) for m, *a in LAYERS], "losses": losses}
+    layers, lines = [layer(t, m, a) for m, *a in LAYERS], [line(t, code) for code in AGREE]
+    return {"calls": calls, "layers": layers, "losses": losses, "lines": lines}
 
 
 def near(ours: Any, theirs: Any, rtol: float = 1e-7) -> bool:
