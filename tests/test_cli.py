@@ -22,7 +22,7 @@ from minigrad.data import MNIST, SETS, Digits, FashionMNIST, sets
 from minigrad.jobs import images as images_module
 from minigrad.jobs import parser, threads, training
 from minigrad.jobs.images import Scaling, task_of
-from minigrad.jobs.recipe import PLAIN, Recipe
+from minigrad.jobs.recipe import PLAIN, Recipe, build_loss
 from minigrad.jobs.runs import probabilities, read, trained
 from minigrad.train.callbacks import LambdaCallback
 
@@ -346,6 +346,12 @@ def test_the_same_seed_gives_the_same_run_bit_by_bit(run, tmp_path):
     for name in ("a", "b"):
         assert run("train", "digits", "--out", name, *FAST)[0] == 0
     assert weights(tmp_path / "a") == weights(tmp_path / "b")
+
+
+def test_label_smoothing_of_the_binary_task_gives_each_side_half_of_the_share():
+    logits, truth = minigrad.tensor([0.3, -1.0]), minigrad.tensor([1.0, 0.0])
+    plain, smooth = (build_loss(Recipe(task="binary", label_smoothing=s)) for s in (0.0, 0.2))
+    assert smooth(logits, truth).item() == pytest.approx(plain(logits, minigrad.tensor([0.9, 0.1])).item())
 
 
 def test_the_binary_task_is_one_class_against_the_rest(run, tmp_path):
