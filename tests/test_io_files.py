@@ -286,6 +286,16 @@ def test_nothing_else_is_cleared(tmp_path):
     assert all(p.exists() for p in [*kept, folder])
 
 
+def test_a_slow_writers_file_is_not_taken_for_abandoned(tmp_path):
+    target = tmp_path / "model"
+    with atomic_write(target) as slow:
+        slow.write(b"slow")
+        os.utime(slow.name, (time.time() - 3600,) * 2)
+        write(target)
+        assert target.read_bytes() == b"new"
+    assert target.read_bytes() == b"slow"
+
+
 def test_without_file_locks_an_open_file_serves_as_the_lock(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "fcntl", None)
     write(tmp_path / "x")
