@@ -2368,7 +2368,7 @@ AGREE = [
         loss.backward()
         opt.step()
         print(f"epoch {e + 1}, loss {loss.item():.6f}", loss)
-    print(m.weight, m.bias, list(m.parameters()), m.state_dict())
+    print(m.weight, m.bias, list(m.parameters()), dict(m.state_dict()))
     r = [m.weight.grad]
     """,
     """
