@@ -48,7 +48,8 @@ class Variable:
     """What the graph needs of a tensor; :class:`minigrad.Tensor` is the rest.
 
     ``_version`` is shared by a base and its views and counts in-place writes. A view keeps its base and
-    the chain of view ops that leads to it, so that its history can be rebuilt after a write to either.
+    the chain of view ops that leads to it, so that its history can be rebuilt after a write to either;
+    a base that was itself reshaped in place keeps in ``_undo`` the chain back to the shape it began with.
     ``Variable(x, requires_grad=True)``, PyTorch's old form, is a tensor that shares x's memory.
     """
 
@@ -65,6 +66,7 @@ class Variable:
     _grad: Any = None
     _base: Variable | None = None
     _views: tuple[tuple[Op, dict[str, Any]], ...] | None = None
+    _undo: tuple[tuple[Op, dict[str, Any]], ...] = ()
     _seen: int = 0
     _hooks: dict[int, Callable[..., Any]] | None = None
     _post_hooks: dict[int, Callable[..., Any]] | None = None
@@ -96,7 +98,7 @@ class Variable:
             return
         fresh = base
         with Mode(grad=True):
-            for op, attrs in self._views:
+            for op, attrs in (*base._undo, *self._views):
                 fresh = apply(op, (fresh,), attrs)
         self._follow(fresh._node, fresh._index)
 

@@ -121,7 +121,7 @@ def rebase(target: Any, result: Any) -> None:
         written = [target]
     elif result._requires_grad or base._requires_grad:
         node = Node(OPS["view_scatter"], (edge(base), edge(result)), backend.module_of(a))
-        node.attrs = {"views": target._views}
+        node.attrs = {"views": (*base._undo, *target._views)}
         node.shapes = ((base._array.shape, base._array.dtype), (r.shape, r.dtype))
         base._follow(node)
         target._refresh()

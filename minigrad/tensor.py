@@ -512,8 +512,8 @@ class Tensor(Variable):
 
 TYPE_NAMES = {"float32": "Float", "float64": "Double", "float16": "Half", "bfloat16": "BFloat16", "int64": "Long",
                "int32": "Int", "int16": "Short", "int8": "Char", "uint8": "Byte", "bool": "Bool"}  # fmt: skip
-_GRAPH_STATE = {"_array", "_version", "_node", "_index", "_requires_grad", "_grad", "_base", "_views", "_seen",
-                "_hooks", "_post_hooks", "_retains_grad", "_inference"}  # fmt: skip
+_GRAPH_STATE = {"_array", "_version", "_node", "_index", "_requires_grad", "_grad", "_base", "_views", "_undo",
+                "_seen", "_hooks", "_post_hooks", "_retains_grad", "_inference"}  # fmt: skip
 autograd.TENSOR[0] = Tensor
 
 

@@ -50,6 +50,11 @@ class Model:
             self.value.transpose(dims), self.jac.transpose(*dims, len(dims)), self.history, self.memory
         )
 
+    def reshape(self, form):
+        """In place: ``form`` works on the first dimensions and gives views."""
+        self.value, self.jac = form(self.value), form(self.jac)
+        self.memory.version += 1
+
     def detached(self):
         return Model(self.value, memory=self.memory)
 
@@ -110,6 +115,19 @@ def make(what, pair, other, k):
         return t.permute(*dims), m.permuted(dims)
     if what == "flat" and m.value.flags.c_contiguous and m.value.size:
         return t.view(-1), Model(m.value.reshape(-1), m.jac.reshape(-1, N), m.history, m.memory)
+    if what == "unsqueeze_" and m.value.ndim < 5:
+        m.reshape(lambda a: a[None])
+        t.unsqueeze_(0)
+        return None
+    if what == "squeeze_":
+        dims = tuple(i for i, n in enumerate(shape) if n == 1)
+        m.reshape(lambda a: a.squeeze(dims))
+        t.squeeze_()
+        return None
+    if what == "transpose_" and len(shape) > 1:
+        m.reshape(lambda a: a.swapaxes(0, 1))
+        t.transpose_(0, 1)
+        return None
     if what == "detach":
         return t.detach(), m.detached()
     if what == "double":
@@ -183,7 +201,11 @@ def start(lib):
 
 def assert_agrees(lib, leaves, t, m, weights):
     w = np.resize(weights, m.value.shape)
-    loss = (t * lib.tensor(w.tolist(), dtype=lib.float64).reshape(t.shape)).sum()
+    around = range(w.ndim)[::-1] if m.memory.version % 2 else range(w.ndim)  # gradients come in either layout
+    weighed = lib.tensor(w.transpose(around).tolist(), dtype=lib.float64).reshape(
+        [t.shape[i] for i in around]
+    )
+    loss = (t.permute(tuple(around)) * weighed).sum()
     assert tuple(t.shape) == m.value.shape and loss.requires_grad == t.requires_grad == m.history.tracked
     np.testing.assert_allclose(t.detach().numpy(), m.value, rtol=1e-12, atol=1e-12)
     if not m.history.tracked:
@@ -197,7 +219,18 @@ def assert_agrees(lib, leaves, t, m, weights):
     )
 
 
-MAKES = ["index", "index", "permute", "flat", "detach", "double", "plus"]
+MAKES = [
+    "index",
+    "index",
+    "permute",
+    "flat",
+    "detach",
+    "double",
+    "plus",
+    "unsqueeze_",
+    "squeeze_",
+    "transpose_",
+]
 WRITES = ["scale", "shift", "sin", "fill", "mask", "unseen", "set", "set", "add", "multiply", "copy"]
 KINDS = st.integers(0, len(INDICES) - 1)
 CONSTANTS = st.sampled_from([-1.5, -1.0, 0.5, 2.0])

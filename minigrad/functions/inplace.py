@@ -7,10 +7,10 @@ from typing import Any
 from .. import backend
 from ..autograd import wrap
 from ..inplace import check_writable, rewrite, write
-from ..op import alias, composite
+from ..op import OPS, alias, composite
 from ..tensor import Tensor
 from .arguments import row
-from .shapes import squeeze, t, transpose, unsqueeze
+from .shapes import squeeze, swapped, t, unsqueeze
 
 
 @composite
@@ -43,12 +43,22 @@ def copy_(input: Any, src: Any, non_blocking: bool = False) -> Any:
     return write(input, row("copy", input, src), "copy_")
 
 
-def _reshaped_in_place(name: str, input: Any, new: Any) -> Any:
-    """The same tensor object seeing the same memory in the shape of ``new``, a view of it."""
+def _reshaped_in_place(name: str, input: Any, new: Any, order: tuple[int, ...] | None = None) -> Any:
+    """The same tensor object seeing the same memory in the shape of ``new``: reshaped, or two dimensions swapped.
+
+    Its older views start from the shape that it had, its newer ones from the new shape: a base keeps the way
+    back to its first shape and the way from there.
+    """
     check_writable(input, name)
+    there, back = (
+        (OPS["permute"], {"dims": order}) if order else (OPS["reshape"], {"shape": tuple(x.shape)})
+        for x in (new, input)
+    )
+    if input._base is None:
+        input._undo = (back, *input._undo)
+    if input._base is None or input._views is not None:
+        input._views = (*(input._views or ()), there)
     input._array, input._node, input._index = new._array, new._node, new._index
-    if input._base is not None:
-        input._views = new._views
     input._version[0] += 1
     input._seen = input._version[0]
     return input
@@ -69,13 +79,14 @@ def squeeze_(input: Any, dim: Any = None) -> Any:
 @composite
 def transpose_(input: Any, dim0: int, dim1: int) -> Any:
     """In-place form of transpose."""
-    return _reshaped_in_place("transpose_", input, transpose(input, dim0, dim1))
+    order = swapped("transpose_", input, dim0, dim1)
+    return _reshaped_in_place("transpose_", input, row("permute", input, dims=order), order)
 
 
 @composite
 def t_(input: Any) -> Any:
     """In-place form of t."""
-    return _reshaped_in_place("t_", input, t(input))
+    return _reshaped_in_place("t_", input, t(input), tuple(range(input.ndim))[::-1])
 
 
 @composite(public=False)

@@ -50,11 +50,16 @@ def reshape_as(input: Any, other: Any) -> Any:
 @composite
 def transpose(input: Any, dim0: int, dim1: int) -> Any:
     """Two dimensions swapped; a view."""
-    a, b = dim_of("transpose", input, dim0), dim_of("transpose", input, dim1)
+    return row("permute", input, dims=swapped("transpose", input, dim0, dim1))
+
+
+def swapped(name: str, input: Any, dim0: int, dim1: int) -> tuple[int, ...]:
+    """The order of input's dimensions with two of them swapped."""
+    a, b = dim_of(name, input, dim0), dim_of(name, input, dim1)
     order = list(range(input.ndim))
     if order:
         order[a], order[b] = order[b], order[a]
-    return row("permute", input, dims=tuple(order))
+    return tuple(order)
 
 
 @composite

@@ -276,12 +276,16 @@ def _through(m: Any, x: Any, views: Any) -> Any:
     return x
 
 
-@op(cases=[case((2, 3), (3, 2), views=((permute, {"dims": (1, 0)}),))], public=False)
+@op(cases=[
+    case((2, 3), (3, 2), views=((permute, {"dims": (1, 0)}),)),
+    case((2, 3), (6,), views=((permute, {"dims": (1, 0)}), (reshape, {"shape": (-1,)}))),
+], public=False)  # fmt: skip
 def view_scatter(m, x, src, *, views):
     """x with one view of it, reached by a chain of view ops, replaced by src: an in-place write's history."""
-    out = m.array(x, copy=True)
-    _through(m, out, views)[...] = src
-    return out
+    places = _through(m, m.reshape(m.arange(x.size), x.shape), views)  # of a copy, a chain may be no view
+    out = m.array(m.reshape(x, (-1,)), copy=True)
+    out[places] = src
+    return m.reshape(out, x.shape)
 
 
 @view_scatter.vjp
