@@ -51,8 +51,8 @@ def _keep(target: Any, node: Any, first: int) -> None:
             stack += [p[0] for p in node.parents if p is not None]
 
 
-def check_writable(target: Any, name: str) -> None:
-    """Refuses, before anything is written, an in-place write that autograd or memory forbids."""
+def check_writable(target: Any, name: str, memory: bool = True) -> None:
+    """Refuses, before anything is written, an in-place write that autograd forbids, or ``memory``."""
     if not isinstance(target, Variable):
         raise TypeError(f"{name}: expected a Tensor to write to, got {type(target).__name__}")
     state = STATE.get()
@@ -70,9 +70,13 @@ def check_writable(target: Any, name: str) -> None:
                     f"minigrad.no_grad(), or to a clone()"
                 )
     array = target._array
-    if array.size > 1 and (
-        not getattr(getattr(array, "flags", None), "writeable", True)
-        or any(s == 0 and n > 1 for s, n in zip(getattr(array, "strides", ()), array.shape, strict=False))
+    if (
+        memory
+        and array.size > 1
+        and (
+            not getattr(getattr(array, "flags", None), "writeable", True)
+            or any(s == 0 and n > 1 for s, n in zip(getattr(array, "strides", ()), array.shape, strict=False))
+        )
     ):
         raise RuntimeError(
             f"{name}: unsupported operation: more than one element of the written-to tensor refers to a "
@@ -103,8 +107,9 @@ def write(target: Any, result: Any, name: str) -> Any:
                 f"being modified inplace with grad mode enabled, so that the gradient by its base would be "
                 f"wrong; write to the base, or to a clone() of the view"
             )
-    with np.errstate(all="ignore"):
-        run(assign, backend.module_of(a).m, a, r)
+    if a.size:  # NumPy says of nothing, repeated, that it is read-only
+        with np.errstate(all="ignore"):
+            run(assign, backend.module_of(a).m, a, r)
     target._version[0] += 1
     if state.grad:
         rebase(target, result)

@@ -7,6 +7,7 @@ may (``x.dtype.type(0)``), and 0-d results stay arrays, as in CuPy.
 from __future__ import annotations
 
 import operator
+import types
 from collections.abc import Callable
 from typing import Any
 
@@ -105,8 +106,13 @@ class _Function:
 class Module:
     """NumPy's interface over strict arrays."""
 
+    def __init__(self, space: types.ModuleType = np) -> None:
+        self.space = space
+
     def __getattr__(self, name: str) -> Any:
-        known = getattr(np, name)
+        known = getattr(self.space, name)
+        if isinstance(known, types.ModuleType):
+            return Module(known)
         plain = not callable(known) or isinstance(known, (type, np.dtype))
         return known if plain else _Function(known)
 

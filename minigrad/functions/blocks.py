@@ -50,7 +50,7 @@ def dsplit(input: Any, indices_or_sections: Any) -> tuple[Any, ...]:
 
 @composite
 def unfold(input: Any, dimension: int, size: int, step: int) -> Any:
-    """Windows of a size along a dimension, one every step, as the last dimension of a copy."""
+    """Windows of a size along a dimension, one every step, as the last dimension; a view."""
     d = dim_of("unfold", input, dimension)
     x = input if input.ndim else input.reshape(1)
     if not 0 <= size <= x.shape[d]:
@@ -59,11 +59,7 @@ def unfold(input: Any, dimension: int, size: int, step: int) -> Any:
         )
     if step <= 0:
         raise RuntimeError(f"unfold: step is {step} but must be > 0")
-    m = backend.module_of(x._array).m
-    starts = m.arange(0, x.shape[d] - size + 1, step)
-    at = (starts[:, None] + m.arange(size)).reshape(-1)
-    picked = row("index_select", x, wrap(at), dim=d)
-    windows = picked.reshape((*x.shape[:d], len(starts), size, *x.shape[d + 1 :])).movedim(d + 1, -1)
+    windows = row("unfold", x, dim=d, size=size, step=step)
     return windows if input.ndim else windows.squeeze(0)
 
 

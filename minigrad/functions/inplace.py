@@ -40,6 +40,9 @@ def copy_(input: Any, src: Any, non_blocking: bool = False) -> Any:
         raise TypeError(f"copy_(): argument 'other' must be Tensor, not {type(src).__name__}")
     if src.device != input.device:
         src = src.to(input.device)
+    if src.ndim > input.ndim:
+        raise RuntimeError(f"copy_: output with shape {list(input.shape)} doesn't match the broadcast shape of "
+                           f"src, {list(src.shape)}; index or squeeze src first")  # fmt: skip
     return write(input, row("copy", input, src), "copy_")
 
 
@@ -49,7 +52,7 @@ def _reshaped_in_place(name: str, input: Any, new: Any, order: tuple[int, ...] |
     Its older views start from the shape that it had, its newer ones from the new shape: a base keeps the way
     back to its first shape and the way from there.
     """
-    check_writable(input, name)
+    check_writable(input, name, memory=False)
     there, back = (
         (OPS["permute"], {"dims": order}) if order else (OPS["reshape"], {"shape": tuple(x.shape)})
         for x in (new, input)

@@ -128,6 +128,41 @@ def _(m, g, offset, dim1, dim2):
     return diagonal(m, g, offset=offset, dim1=dim1, dim2=dim2)
 
 
+@op(view=True, public=False, cases=[case((5,), dim=0, size=3, step=1), case((2, 7), dim=1, size=3, step=3)])
+def unfold(m, x, *, dim, size, step):
+    """Windows of a size along dim, one every step, as the last dimension; a view."""
+    shape, strides = list(x.shape), list(x.strides)
+    shape[dim], strides[dim] = (shape[dim] - size) // step + 1, strides[dim] * step
+    return m.lib.stride_tricks.as_strided(x, (*shape, size), (*strides, x.strides[dim]))
+
+
+@unfold.vjp
+def _(m, g, x_shape, dim, step):
+    return overlap_add(m, g, shape=x_shape, dim=dim, step=step)
+
+
+@op(
+    public=False,
+    cases=[case((3, 3), shape=(5,), dim=0, step=1), case((2, 2, 3), shape=(2, 7), dim=1, step=3)],
+)
+def overlap_add(m, x, *, shape, dim, step):
+    """Zeros of a shape with the windows of x added where unfold takes them: the transpose of unfold."""
+    n, size = x.shape[dim], x.shape[-1]
+    if n != (shape[dim] - size) // step + 1:
+        raise RuntimeError(
+            f"overlap_add: {n} windows of {size} don't fill {shape[dim]} places by steps of {step}"
+        )
+    out = m.zeros(shape, dtype=x.dtype)
+    for k in range(size):
+        out[(*(slice(None),) * dim, slice(k, k + step * n, step))] += x[..., k]
+    return out
+
+
+@overlap_add.vjp
+def _(m, g, x_shape, dim, step):
+    return unfold(m, g, dim=dim, size=x_shape[-1], step=step)
+
+
 @op(cases=[case((2, 3), (1, 3), dim=0), case((2, 1), (2, 2), (2, 0), dim=-1)], numpy="concat", public=False)
 def cat(m, *tensors, dim=0):
     """The tensors one after another along dim."""
