@@ -356,6 +356,26 @@ def test_views_share_memory_version_and_history_and_copies_do_not():
     ] * 3 and x._version == [1]
 
 
+def test_a_part_of_an_expanded_tensor_that_repeats_nothing_can_be_written():
+    x = minigrad.zeros(3, dtype=minigrad.float64)
+    wide = x.expand(2, 3)
+    wide[0].add_(leaf(1, 2, 3) * 2)
+    assert x.tolist() == [2, 4, 6] and wide[1].tolist() == [2, 4, 6] and x.requires_grad
+    with pytest.raises(RuntimeError, match="more than one element"):
+        wide.add_(1)
+    assert wide.copy_(wide) is wide and minigrad.zeros(1, 0).expand(3, 0).add_(1).shape == (3, 0)
+
+
+def test_windows_see_and_are_seen():
+    w = leaf(0, 1, 2, 3, 4)
+    x = w * 1
+    windows = x.unfold(0, 2, 3)
+    windows.mul_(10)
+    x.add_(1)
+    assert windows.tolist() == [[1, 11], [31, 41]] and x.tolist() == [1, 11, 3, 31, 41]
+    assert grad(windows.sum() + x.sum(), w)[0].tolist() == [20, 20, 1, 20, 20]
+
+
 @pytest.mark.parametrize(
     "index",
     [0, -1, (1,), (slice(1, 2),), (..., 2), [2], minigrad.tensor(1), minigrad.tensor([True, False, True])],

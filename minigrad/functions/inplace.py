@@ -35,6 +35,8 @@ def zero_(input: Any) -> Any:
 @composite
 def copy_(input: Any, src: Any, non_blocking: bool = False) -> Any:
     """The elements of src, broadcast and converted."""
+    if src is input:
+        return input
     check_writable(input, "copy_")
     if not isinstance(src, Tensor):
         raise TypeError(f"copy_(): argument 'other' must be Tensor, not {type(src).__name__}")

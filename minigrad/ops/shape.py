@@ -65,9 +65,10 @@ def broadcast_to(m, x, *, shape):
     if lead < 0 or any(a != b and a != 1 for a, b in zip(x.shape, new[lead:], strict=True)) or -1 in new:
         raise RuntimeError(f"expand: The expanded size {list(new)} must match the existing size "
                            f"{list(x.shape)} at non-singleton dimensions")  # fmt: skip
-    if math.prod(new) == x.size:  # nothing is repeated: the view may be written to
-        return m.reshape(x, new)
-    return m.broadcast_to(x, new)
+    strides = [0 if a != b else s for a, b, s in zip(x.shape, new[lead:], x.strides, strict=True)]
+    return m.lib.stride_tricks.as_strided(
+        x, new, (*(0,) * lead, *strides)
+    )  # unlike broadcast_to, parts can be written
 
 
 @broadcast_to.vjp
