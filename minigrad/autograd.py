@@ -264,11 +264,6 @@ class Node:
                         results[i] = r
         return results
 
-    def owns(self, r: Any, grads: list[Any], results: list[Any]) -> bool:
-        """Is r, one of the results, nobody else's, so that a leaf may keep it and add to it?"""
-        known = [*results, *grads, *[s[0] for s in self.saved.values()]]
-        return sum([x is r for x in known]) == 1
-
     def release(self) -> None:
         if self.saved:
             self.saved, self.freed = {}, True

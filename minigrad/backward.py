@@ -118,13 +118,18 @@ class Walk:
         ]
         if node.hooks and AFTER in node.hooks:
             results = self.run_post_hooks(node.hooks[AFTER], results, grads)
+        known: list[int] | None = None  # a leaf may keep an array, and add to it, that is nobody else's
         for i, (r, given) in enumerate(zip(results, raw, strict=True)):
             if r is None:
                 continue
             if self.check_nan:
                 _refuse_nan(node, i, r)
             owned = not create and isinstance(parents[i][0], Variable) and getattr(r, "base", r) is None
-            self.send(parents[i], r, owned and (r is not given or node.owns(r, grads, raw)))
+            if owned and r is given:
+                if known is None:
+                    known = [*map(id, raw), *map(id, grads), *[id(s[0]) for s in node.saved.values()]]
+                owned = known.count(id(r)) == 1
+            self.send(parents[i], r, owned)
         if not self.retain:
             node.release()
 

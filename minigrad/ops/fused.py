@@ -48,18 +48,18 @@ def linear(m, x, weight, bias=None):
                            f"{'x'.join(map(str, weight.shape[::-1]))}): expected inputs with {weight.shape[-1:]} "
                            f"features in the last dimension, got shape {x.shape}")  # fmt: skip
     if x.ndim == 2 and x.shape[0] < weight.shape[0]:  # BLAS is quicker with the larger matrix on the left
-        y = m.ascontiguousarray(_swap(m, matmul.forward(m, weight, _swap(m, x))))
+        y = m.ascontiguousarray(m.matmul(weight, x.T).T)
     else:
-        y = matmul.forward(m, x, _swap(m, weight))
+        y = m.matmul(x, weight.T)
     return y if bias is None else y + bias
 
 
 @linear.vjp
 def _(m, g, x, weight, needs):
-    positions = math.prod(x.shape[:-1])
-    flat = m.reshape(g, (positions, weight.shape[0]))
-    by_x = m.reshape(m.matmul(flat, weight), x.shape) if needs[0] else None
-    by_weight = m.matmul(_swap(m, flat), m.reshape(x, (positions, weight.shape[1]))) if needs[1] else None
+    positions, (outs, ins) = math.prod(x.shape[:-1]), weight.shape
+    flat = g.reshape(positions, outs)
+    by_x = m.matmul(flat, weight).reshape(x.shape) if needs[0] else None
+    by_weight = m.matmul(flat.T, x.reshape(positions, ins)) if needs[1] else None
     return by_x, by_weight, sum(m, flat, dim=0) if needs[2] else None
 
 
@@ -144,7 +144,7 @@ def _classes_last(m: Any, x: Any) -> Any:
     """(C,), (N, C, d₁ …) as a matrix (positions, C)."""
     n = len(x.shape)
     if n <= 2:
-        return x if n == 2 else m.reshape(x, (1, x.shape[0]))
+        return x if n == 2 else x.reshape(1, x.shape[0])
     size = x.shape[0] * math.prod(x.shape[2:])
     return m.reshape(m.permute_dims(x, (0, *range(2, n), 1)), (size, x.shape[1]))
 
@@ -153,7 +153,7 @@ def _classes_second(m: Any, flat: Any, shape: tuple[int, ...]) -> Any:
     """The inverse of :func:`_classes_last`."""
     n = len(shape)
     if n <= 2:
-        return m.reshape(flat, shape)
+        return flat.reshape(shape)
     split = m.reshape(flat, (shape[0], *shape[2:], shape[1]))
     return m.permute_dims(split, (0, n - 1, *range(1, n - 1)))
 
@@ -185,11 +185,12 @@ def _share(m: Any, x: Any, labels: Any, keep: Any, weight: Any, reduction: str) 
     if reduction != "mean":
         return own, even
     total = own.sum()
-    return own / total, even / total
+    share = own / total
+    return share, share if own is even else even / total
 
 
-def _positions(m: Any, losses: Any, shape: tuple[int, ...], reduction: str) -> Any:
-    return m.reshape(losses, shape) if reduction == "none" else sum(m, losses)
+def _positions(losses: Any, shape: tuple[int, ...], reduction: str) -> Any:
+    return losses.reshape(shape) if reduction == "none" else losses.sum()
 
 
 NLL = (
@@ -206,7 +207,7 @@ def nll_loss(m, x, target, weight=None, *, ignore_index=-100, reduction="mean"):
     share, _ = _share(m, x, labels, keep, weight, reduction)
     picked = m.take_along_axis(_classes_last(m, x), labels[:, None], axis=1)[:, 0]
     losses = -share * m.where(keep, picked, 0)  # an ignored -∞ must not make NaN
-    return _positions(m, losses, target.shape, reduction), share
+    return _positions(losses, target.shape, reduction), share
 
 
 @nll_loss.vjp
@@ -239,20 +240,20 @@ def cross_entropy(m, x, target, weight=None, *, ignore_index=-100, reduction="me
         losses = (1 - label_smoothing) * losses - label_smoothing / max(log_p.shape[1], 1) * even * m.where(
             keep, spread, 0
         )
-    return _positions(m, losses, target.shape, reduction), own, even
+    return _positions(losses, target.shape, reduction), own, even
 
 
 @cross_entropy.vjp
 def _(m, g, x, target, weight, own, even, ignore_index, reduction, label_smoothing):
     p = softmax(m, _classes_last(m, x), dim=1)
-    flat = m.reshape(target, (-1, 1))
-    hot = one_hot(m, m.reshape(m.where(flat == ignore_index, 0, flat), (-1,)), num_classes=p.shape[1])
-    by_flat = m.expand_dims(own * (1 - label_smoothing), 1) * m.where(hot, p - 1, p)
+    hot = one_hot(m, target.reshape(-1), num_classes=p.shape[1])  # an ignored position has a share of 0
+    by_loss = g.reshape(-1) if reduction == "none" else g
+    by_flat = (by_loss * own)[:, None] * m.where(hot, p - 1, p)
     if label_smoothing:
         spread = p * p.shape[1] - 1 if weight is None else p * m.sum(weight) - weight
-        by_flat = by_flat + m.expand_dims(even * (label_smoothing / max(p.shape[1], 1)), 1) * spread
-    by_loss = m.reshape(g, (-1, 1)) if reduction == "none" else g
-    return _classes_second(m, by_loss * by_flat, x.shape)
+        by_flat = (1 - label_smoothing) * by_flat
+        by_flat = by_flat + (by_loss * even)[:, None] * (label_smoothing / max(p.shape[1], 1)) * spread
+    return _classes_second(m, by_flat, x.shape)
 
 
 def _last(shape: tuple[int, ...], normalized_shape: Any) -> tuple[int, ...]:

@@ -59,8 +59,8 @@ def accurate_sum(m: Any, x: Any, axis: tuple[int, ...], keepdim: bool) -> Any:
         if math.prod([x.shape[i] for i in axis]) >= 512:
             wide = m.float64
     if wide is not None:
-        return m.asarray(m.sum(x, axis=axis, keepdims=keepdim, dtype=wide)).astype(x.dtype)
-    return m.sum(x, axis=axis, keepdims=keepdim, dtype=m.int64 if x.dtype.kind in "iub" else None)
+        return m.asarray(x.sum(axis=axis, keepdims=keepdim, dtype=wide)).astype(x.dtype)
+    return x.sum(axis=axis, keepdims=keepdim, dtype=m.int64 if x.dtype.kind in "iub" else None)
 
 
 @op(promote="match", cases=DIMS, public=False)
