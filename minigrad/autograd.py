@@ -342,7 +342,7 @@ def apply(op: Op, inputs: Sequence[Any], attrs: dict[str, Any]) -> Any:
     module: Any = None
     kind: Any = None
     track = mixed = numbers = False
-    for x in inputs:
+    for i, x in enumerate(inputs):
         if isinstance(x, Variable):
             if x._base is not None and x._seen != x._version[0]:
                 x._refresh()
@@ -351,7 +351,7 @@ def apply(op: Op, inputs: Sequence[Any], attrs: dict[str, Any]) -> Any:
             if kind is None:
                 kind, module = array.dtype, backend.BY_TYPE.get(type(array)) or backend.module_of(array)
             else:
-                mixed = mixed or array.dtype != kind
+                mixed = mixed or (array.dtype != kind and i not in op.fixed)
                 if type(array) is not module.array_type and backend.module_of(array) is not module:
                     raise errors.other_device(op.name, module.name, backend.module_of(array).name)
             arrays.append(array)

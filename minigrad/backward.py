@@ -260,7 +260,7 @@ def _roots(name: str, tensors: Any, gradients: Any) -> list[tuple[Any, Any]]:
                     f"{name}: grad can be implicitly created only for scalar outputs, got shape "
                     f"{tuple(t._array.shape)}; reduce it with .sum() or .mean(), or pass gradient="
                 )
-            g = wrap(backend.module_of(t._array).m.ones_like(t._array))
+            g = wrap(backend.module_of(t._array).m.ones(t._array.shape, dtype=t._array.dtype))
         elif tuple(g.shape) != tuple(t._array.shape):
             raise RuntimeError(
                 f"{name}: Mismatch in shape: gradient has shape {tuple(g.shape)}, the tensor "

@@ -21,6 +21,8 @@ ALONG = (case((3, 4), dim=0), case((2, 3, 4), dim=-2), case((4,), dim=0))
 
 def axes(dim: Any, ndim: int) -> tuple[int, ...]:
     """All reduced axes, counted from the front; None and () are all of them, as in PyTorch."""
+    if type(dim) is int and 0 <= dim < ndim:
+        return (dim,)
     if dim is None or dim == () or dim == []:
         return tuple(range(ndim))
     dims = tuple(dim) if isinstance(dim, (tuple, list)) else (dim,)
@@ -52,15 +54,14 @@ def accurate_sum(m: Any, x: Any, axis: tuple[int, ...], keepdim: bool) -> Any:
 
     NumPy sums pairwise along the last axis only; elsewhere it adds row after row.
     """
-    wide = None
-    if x.dtype.kind == "f" and x.dtype.itemsize < 4 or x.dtype.kind == "V":
+    kind, size, wide = x.dtype.kind, x.dtype.itemsize, None
+    if size == 2 and kind in "fV":
         wide = m.float32
-    elif x.dtype.kind == "f" and x.dtype.itemsize == 4 and axis != (x.ndim - 1,):
-        if math.prod([x.shape[i] for i in axis]) >= 512:
-            wide = m.float64
+    elif size == 4 and kind == "f" and axis != (x.ndim - 1,) and count(x.shape, axis) >= 512:
+        wide = m.float64
     if wide is not None:
         return m.asarray(x.sum(axis=axis, keepdims=keepdim, dtype=wide)).astype(x.dtype)
-    return x.sum(axis=axis, keepdims=keepdim, dtype=m.int64 if x.dtype.kind in "iub" else None)
+    return x.sum(axis=axis, keepdims=keepdim, dtype=m.int64 if kind in "iub" else None)
 
 
 @op(promote="match", cases=DIMS, public=False)
