@@ -54,6 +54,20 @@ def dim_out_of_range(name: str, dim: int, ndim: int) -> IndexError:
     )
 
 
+def check_bool(name: str, argument: str, value: Any) -> None:
+    """Refuses a number for a flag: ``sum(0, 1)`` would otherwise sum over dim 0 alone, ``keepdim=1``."""
+    if type(value) is not bool:
+        raise TypeError(
+            f"{name}(): argument {argument!r} must be bool, not {describe(value)}; several dims are given as a tuple"
+        )
+
+
+def check_dim(name: str, dim: Any) -> None:
+    """Refuses a flag for a dimension: ``sum(True)``."""
+    if isinstance(dim, bool):
+        raise TypeError(f"{name}(): argument 'dim' must be int, not bool {dim}; flags are given by name")
+
+
 def graph_freed(name: str) -> RuntimeError:
     """PyTorch's text for a second backward."""
     return RuntimeError(

@@ -18,6 +18,8 @@ import opcode
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
+from . import errors
+
 OPS: dict[str, Op] = {}
 COMPOSITES: dict[str, Composite] = {}
 ALIASES: dict[str, str] = {}  # second name -> the public function's name
@@ -276,6 +278,14 @@ class Op:
         for name, value in attrs.items():
             if value is REQUIRED:
                 raise TypeError(f"{self.name}() missing required argument {name!r}: {self.usage()}")
+        for name, x in zip(self.inputs, given, strict=False):
+            if x is None and name not in self.optional:
+                raise TypeError(f"{self.name}(): argument {PUBLIC_NAMES.get(name, name)!r} must be Tensor, not NoneType: "
+                                f"{self.usage()}")  # fmt: skip
+        if "dim" in attrs:
+            errors.check_dim(self.name, attrs["dim"])
+        if "keepdim" in attrs:
+            errors.check_bool(self.name, "keepdim", attrs["keepdim"])
         return given, attrs
 
     def work(self, arrays: Sequence[Any], out: Any) -> float:

@@ -134,6 +134,10 @@ class Tensor(Variable):
                                    f"got {'the tensor itself' if g is self else errors.describe(g)}")  # fmt: skip
         self._grad = g
 
+    @grad.deleter
+    def grad(self) -> None:
+        self._grad = None
+
     @property
     def is_leaf(self) -> bool:
         return not self.requires_grad or self._node is None

@@ -146,6 +146,19 @@ REFUSED = {
     "log_softmax out of range": lambda t, x, F: x.log_softmax(7),
     "var out of range": lambda t, x, F: x.var(7),
     "std of integers": lambda t, x, F: t.tensor([1, 2]).std(),
+    "dims that aren't a tuple": lambda t, x, F: x.sum(0, 1),
+    "keepdim is a number": lambda t, x, F: t.amax(x, 0, keepdim=1),
+    "dim is a flag": lambda t, x, F: x.sum(True),
+    "dim is a flag of a row": lambda t, x, F: t.amax(x, True),
+    "one operand too many": lambda t, x, F: t.exp(x, x),
+    "one operand too many of two": lambda t, x, F: t.maximum(x, x, x),
+    "compare with None": lambda t, x, F: t.eq(x, None),
+    "None is no operand": lambda t, x, F: t.maximum(x, None),
+    "integers divided by zero": lambda t, x, F: t.tensor([1, 2]) // 0,
+    "integers divided by zeros, truncated": lambda t, x, F: t.div(t.tensor([1]), t.tensor([0]), rounding_mode="trunc"),
+    "rest of a division by zero": lambda t, x, F: t.tensor([1, 2]).remainder_(t.tensor([1, 0])),
+    "booleans divided": lambda t, x, F: (x > 0) // (x > 0),
+    "out of something that requires grad": lambda t, x, F: t.exp(x.clone().requires_grad_(), out=t.zeros(3, 4)),
 }  # fmt: skip
 
 

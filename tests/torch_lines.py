@@ -2393,6 +2393,12 @@ AGREE = [
         torch.iinfo(torch.int8),
     )
     """,
+    """
+    x = torch.ones(3, requires_grad=True)
+    x.sum().backward()
+    del x.grad
+    r = x.grad
+    """,
 ]
 
 REFUSED = [

@@ -31,6 +31,7 @@ def tensor_of(name: str, x: Any) -> Tensor:
 
 def dim_of(name: str, x: Any, dim: Any, extra: int = 0) -> int:
     """dim counted from the front, refused where x has none such."""
+    errors.check_dim(name, dim)
     try:
         d = operator.index(dim)
     except TypeError:

@@ -93,7 +93,7 @@ def _into(out: Any, result: Any) -> Any:
         )
     if not isinstance(out, Tensor):
         raise TypeError(f"argument 'out' must be Tensor, not {type(out).__name__}")
-    if out.requires_grad and autograd.is_grad_enabled():
+    if (out.requires_grad or result.requires_grad) and autograd.is_grad_enabled():
         raise RuntimeError("out=: functions with out=... arguments don't support automatic differentiation, but one of "
                            "the arguments requires grad; assign the result instead")  # fmt: skip
     if out._array.shape != result._array.shape:
@@ -105,11 +105,19 @@ def _plain(x: Any) -> Any:
     return as_tensor(x) if isinstance(x, np.ndarray) else x.item() if isinstance(x, np.generic) else x
 
 
+def _is_true(row: Op, inplace: Any) -> bool:
+    """``inplace``, which is a second tensor where somebody gave one operand too many."""
+    if not isinstance(inplace, bool):
+        raise TypeError(f"{row.name}(): argument 'inplace' must be bool, not {type(inplace).__name__}; it takes "
+                        f"{len(row.inputs)} operand(s): {row.usage()}")  # fmt: skip
+    return inplace
+
+
 def function_of(row: Op) -> Callable[..., Any]:
     """The function users call: PyTorch's argument order and names, the row's docstring."""
 
     def simple(input: Any, inplace: bool = False, *, out: Any = None) -> Any:
-        if inplace:
+        if inplace is not False and _is_true(row, inplace):
             return apply_(row, (input,), _NONE)
         result = apply(row, (input,), _NONE)
         return result if out is None else _into(out, result)
@@ -122,7 +130,7 @@ def function_of(row: Op) -> Callable[..., Any]:
             args = (args[0], args[1:])
         inputs, attrs = row.bind(args, kwargs)
         inputs = [_plain(x) for x in inputs]
-        if inplace:
+        if inplace is not False and _is_true(row, inplace):
             return apply_(row, inputs, attrs)
         result = apply(row, inputs, attrs)
         return result if out is None else _into(out, result)
@@ -142,6 +150,7 @@ def composed(function: Callable[..., Any]) -> Callable[..., Any]:
     dim = next((n for n in ("dim", "dims") if n in names), None)
     spelled = ([("axis", dim)] if dim else []) + ([("keepdims", "keepdim")] if "keepdim" in names else [])
     takes_out = "out" not in names and not function.__name__.endswith("_")
+    keepdim = names.index("keepdim") if "keepdim" in names else None
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
@@ -151,6 +160,9 @@ def composed(function: Callable[..., Any]) -> Callable[..., Any]:
                 kwargs[ours] = kwargs.pop(theirs)
         if kwargs and takes_out:
             out = kwargs.pop("out", None)
+        if keepdim is not None and (kwargs or len(args) > keepdim):
+            given = args[keepdim] if keepdim < len(args) else kwargs.get("keepdim", False)
+            errors.check_bool(function.__name__, "keepdim", given)
         try:
             result = function(*args, **kwargs)
         except AttributeError as e:

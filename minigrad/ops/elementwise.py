@@ -80,9 +80,20 @@ def _(m, g, x, y):
     return -g * x / (y * y)
 
 
+def _check_divisor(m: Any, name: str, x: Any, y: Any) -> None:
+    """Integers have no infinity and no NaN to answer a division by zero with; booleans don't divide."""
+    kind = getattr(getattr(y, "dtype", None), "kind", "f")
+    if kind == "b" and _is_bool(x):
+        raise NotImplementedError(f"{name}: not implemented for bool; expected numbers, convert with .int()")
+    if kind in "iu" and not m.all(y):
+        raise RuntimeError(f"{name}: ZeroDivisionError: integers divided by zero, where floats give inf or nan; expected a "
+                           f"divisor without zeros, convert with .float()")  # fmt: skip
+
+
 @elementwise(promote="same", numpy="floor_divide", domain=((3.2, 4.1), (1.4, 1.5)), analytic=False)
 def floor_divide(m, x, y):
     """⌊x / y⌋; its gradient is zero where it has one."""
+    _check_divisor(m, "floor_divide", x, y)
     return m.floor_divide(x, y)
 
 
@@ -94,6 +105,7 @@ def _(m, g):
 @elementwise(promote="same", domain=((3.2, 4.1), (1.4, 1.5)), analytic=False)
 def remainder(m, x, y):
     """x - y·⌊x / y⌋, with the sign of y (Python's %)."""
+    _check_divisor(m, "remainder", x, y)
     return m.remainder(x, y)
 
 
@@ -110,6 +122,7 @@ def _(m, g, x, y):
 @elementwise(promote="same", domain=((3.2, 4.1), (1.4, 1.5)), analytic=False)
 def fmod(m, x, y):
     """x - y·trunc(x / y), with the sign of x (C's fmod)."""
+    _check_divisor(m, "fmod", x, y)
     return m.fmod(x, y)
 
 
