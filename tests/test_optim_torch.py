@@ -74,6 +74,7 @@ class Pair:
             np.testing.assert_allclose(p.detach().numpy(), q.detach().numpy(), rtol, atol)
         ours, theirs = self.optimizer.state_dict(), self.peer.state_dict()
         assert ours["param_groups"] == theirs["param_groups"]
+        assert [list(g) for g in ours["param_groups"]] == [list(g) for g in theirs["param_groups"]]
         assert ours["state"].keys() == theirs["state"].keys()
         for i, state in theirs["state"].items():
             assert ours["state"][i].keys() == state.keys()

@@ -44,12 +44,13 @@ class NAdam(Optimizer):
         capturable: bool = False,
         differentiable: bool = False,
     ) -> None:
-        options = {"lr": lr, "eps": eps, "weight_decay": weight_decay, "momentum_decay": momentum_decay}
-        for key, value in options.items():
+        options = {"eps": eps, "weight_decay": weight_decay, "momentum_decay": momentum_decay}
+        for key, value in {"lr": lr, **options}.items():
             check_option("NAdam", key, value)
         super().__init__(params, {
-            **options, "betas": check_betas("NAdam", betas), "decoupled_weight_decay": decoupled_weight_decay,
-            "maximize": maximize, "foreach": foreach, "capturable": capturable, "differentiable": differentiable,
+            "lr": lr, "betas": check_betas("NAdam", betas), **options,
+            "decoupled_weight_decay": decoupled_weight_decay, "maximize": maximize, "foreach": foreach,
+            "capturable": capturable, "differentiable": differentiable,
         })  # fmt: skip
 
     def _update(self, group: dict[str, Any], param: Tensor) -> Update:

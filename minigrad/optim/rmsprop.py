@@ -33,12 +33,12 @@ class RMSprop(Optimizer):
         maximize: bool = False,
         differentiable: bool = False,
     ) -> None:
-        options = {"lr": lr, "momentum": momentum, "alpha": alpha, "eps": eps, "weight_decay": weight_decay}
-        for key, value in options.items():
+        options = {"lr": lr, "momentum": momentum, "alpha": alpha, "eps": eps}
+        for key, value in {**options, "weight_decay": weight_decay}.items():
             check_option("RMSprop", key, value)
         super().__init__(params, {
-            **options, "centered": centered, "capturable": capturable, "foreach": foreach, "maximize": maximize,
-            "differentiable": differentiable,
+            **options, "centered": centered, "weight_decay": weight_decay, "capturable": capturable, "foreach": foreach,
+            "maximize": maximize, "differentiable": differentiable,
         })  # fmt: skip
 
     def _update(self, group: dict[str, Any], param: Tensor) -> Update:
