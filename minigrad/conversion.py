@@ -40,11 +40,15 @@ def _array_of(data: Any, kind: Any, copy: bool) -> Any:
     if isinstance(data, np.ndarray):
         from_numpy_dtype(data.dtype)  # refuses what isn't supported
         native = data.dtype.newbyteorder("=")
-        return np.array(data, dtype=wanted or native, copy=True if copy or native != data.dtype else None)
+        with np.errstate(all="ignore"):  # as PyTorch, arrays wrap where Python's numbers are refused
+            return np.array(data, dtype=wanted or native, copy=True if copy or native != data.dtype else None)
     if isinstance(data, np.generic):
-        return np.array(data, dtype=wanted)
+        return _cast(np.array(data), wanted)
     if isinstance(data, (bool, int, float)):
-        return np.array(data, dtype=wanted or dtypes.of_scalar(data).numpy_dtype)
+        own = dtypes.of_scalar(data).numpy_dtype if wanted is None else None
+        if own is not None and (not isinstance(data, float) or -6e4 < data < 6e4):  # any dtype holds it
+            return np.array(data, dtype=own)
+        return _cast(np.array(data), wanted or own)
     if isinstance(data, complex):
         raise errors.no_complex("tensor")
     if not isinstance(data, (list, tuple, range)):
@@ -59,7 +63,22 @@ def _array_of(data: Any, kind: Any, copy: bool) -> Any:
     array = _array_of_sequence(data)
     if wanted is None and array.dtype == np.float64 and not _has_wide(data):
         wanted = dtypes.get_default_dtype().numpy_dtype
-    return array.astype(wanted, copy=False) if wanted is not None else array
+    return _cast(array, wanted)
+
+
+def _cast(array: np.ndarray, wanted: Any) -> np.ndarray:
+    """Numbers in the dtype wanted, if any: floats overflow to ∞, integers refuse what they can't hold."""
+    if wanted is None and array.dtype != np.uint64:  # NumPy's choice for whole numbers beyond int64
+        return array
+    kind = dtypes.int64 if wanted is None else from_numpy_dtype(wanted)
+    if kind.category == 1 and array.dtype.kind != "b" and array.size:
+        for value in (array.min(), array.max()):
+            dtypes.fitted("tensor", value.item() if isinstance(value, np.generic) else value, kind)
+    try:
+        with np.errstate(all="ignore"):
+            return array.astype(kind.numpy_dtype, copy=False)
+    except OverflowError:
+        raise dtypes.no_room("tensor", kind, array.max()) from None
 
 
 def _array_of_sequence(data: Any) -> np.ndarray:

@@ -6,6 +6,7 @@ category (bool < integer < floating), and an integer met by a float takes the fl
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from contextvars import ContextVar
 from typing import Any
@@ -136,6 +137,30 @@ def of_scalar(value: Any, name: str = "tensor") -> dtype:
     if isinstance(value, complex):
         raise no_complex(name)
     raise TypeError(f"{name}: expected a tensor or a number, got {type(value).__name__} {value!r}")
+
+
+def fitted(name: str, value: Any, kind: dtype) -> Any:
+    """The number as the dtype holds it; refused where it doesn't. Negative numbers wrap in unsigned integers."""
+    if kind is bool_:
+        return bool(value)
+    if kind.category == 2:
+        try:
+            value = float(value)
+        except OverflowError:  # a whole number beyond every float
+            raise no_room(name, kind, value) from None
+        if not abs(value) > finfo(kind).max or math.isinf(value):
+            return value
+    elif isinstance(value, int) or math.isfinite(value):
+        limits = iinfo(kind)
+        if (limits.min if kind.is_signed else -limits.max) <= value <= limits.max:
+            return int(value) if kind.is_signed else int(value) % (limits.max + 1)
+    raise no_room(name, kind, value)
+
+
+def no_room(name: str, kind: dtype, value: Any) -> RuntimeError:
+    """The error for a number that a dtype can't hold."""
+    return RuntimeError(f"{name}: value cannot be converted to type {kind.name} without overflow, got {value}; "
+                        f"choose a wider dtype")  # fmt: skip
 
 
 def result_type(operands: Iterable[tuple[dtype, int]]) -> dtype:

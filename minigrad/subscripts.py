@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from . import backend, errors, inplace
+from . import backend, dtypes, errors, inplace
 from .autograd import Variable, apply, wrap
 from .op import OPS
 
@@ -47,11 +47,12 @@ def write(t: Any, index: Any, value: Any) -> None:
 def _value(t: Any, value: Any) -> Any:
     """A number, sequence or array as a tensor that can be written into t."""
     if isinstance(value, (bool, int, float)):
-        try:
+        half = (
+            t.dtype.category == 2 and t.dtype.itemsize == 2
+        )  # as PyTorch, only here do halves overflow to ∞
+        value = dtypes.fitted("setitem", value, dtypes.float32 if half else t.dtype)
+        with np.errstate(over="ignore"):
             return wrap(backend.module_of(t._array).m.asarray(value, dtype=t._array.dtype))
-        except (OverflowError, ValueError):
-            raise RuntimeError(f"setitem: value cannot be converted to type {t.dtype.name} without overflow: {value}; "
-                               f"convert the tensor first") from None  # fmt: skip
     from .tensor import as_tensor
 
     return as_tensor(value, dtype=None if isinstance(value, np.ndarray) else t.dtype, device=t.device)

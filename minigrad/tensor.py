@@ -415,6 +415,12 @@ class Tensor(Variable):
             return self.to(*type_named(dtype)[::-1]) if named else self.to(dtype)
         return f"minigrad.{TYPE_NAMES.get(self.dtype.name, self.dtype.name.capitalize())}Tensor"
 
+    def where(self, condition: Tensor, other: Any) -> Tensor:
+        """self where the condition holds, other elsewhere: ``minigrad.where(condition, self, other)``."""
+        from .functions import FUNCTIONS
+
+        return FUNCTIONS["where"](condition, self, other)
+
     def type_as(self, other: Tensor) -> Tensor:
         return self.to(other.dtype)
 

@@ -2399,9 +2399,46 @@ AGREE = [
     del x.grad
     r = x.grad
     """,
+    """
+    x = torch.arange(4.0).requires_grad_()
+    y = x.where(x > 1, -1.0)
+    y.sum().backward()
+    r = [y, x.grad, torch.arange(3).where(torch.tensor([True, False, True]), torch.tensor(0.5))]
+    """,
+    """
+    r = torch.repeat_interleave(torch.tensor([1, 0, 3]))
+    """,
+    """
+    r = [
+        torch.tensor(-1, dtype=torch.uint8),
+        torch.full((2,), -255, dtype=torch.uint8),
+        torch.ones(2, dtype=torch.uint8).fill_(-1),
+        torch.ones(2, dtype=torch.int8).masked_fill(torch.tensor([True, False]), 2.5),
+        torch.tensor([1e6], dtype=torch.float16),
+        torch.tensor([1e50, -1e50, 1e-50]),
+        torch.tensor(1e50),
+        torch.tensor(np.array([300, -1]), dtype=torch.uint8),
+        torch.tensor([0.3, float("nan"), 0.0], dtype=torch.bool),
+    ]
+    x = torch.ones(2, dtype=torch.uint8)
+    x[0] = -1
+    y = torch.ones(2, dtype=torch.float16)
+    y[:1] = -1e9
+    r += [x, y]
+    """,
 ]
 
 REFUSED = [
+    ("RuntimeError", "torch.tensor(256, dtype=torch.uint8)"),
+    ("RuntimeError", "torch.tensor([1, -256], dtype=torch.uint8)"),
+    ("RuntimeError", "torch.tensor([[1.0, float('nan')]], dtype=torch.int64)"),
+    ("RuntimeError", "torch.tensor([np.int64(300)], dtype=torch.uint8)"),
+    ("RuntimeError", "torch.ones(2, dtype=torch.int8).fill_(128)"),
+    ("RuntimeError", "torch.ones(2, dtype=torch.int8).masked_fill_(torch.tensor([True, False]), 1e3)"),
+    ("RuntimeError", "torch.ones(2).fill_(1e50)"),
+    ("RuntimeError", "torch.zeros(4, dtype=torch.float16).masked_fill(torch.ones(4) > 0, -1e9)"),
+    ("RuntimeError", "torch.nn.functional.pad(torch.ones(2, dtype=torch.int8), (1, 1), value=300)"),
+    ("RuntimeError", "x = torch.ones(2, dtype=torch.int32)\nx[0] = float('inf')"),
     (
         "RuntimeError",
         """

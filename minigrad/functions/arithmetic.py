@@ -110,7 +110,7 @@ def clamp_max(input: Any, max: Any) -> Any:
     return clamp(input, None, max)
 
 
-@composite
+@composite(method=False)
 def where(condition: Any, input: Any = None, other: Any = None) -> Any:
     """input where the condition holds, other elsewhere; alone, the indices where it holds."""
     if input is None and other is None:

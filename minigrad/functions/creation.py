@@ -20,7 +20,6 @@ from .factory import (
     count_of,
     empty_array,
     finish,
-    fitted,
     like,
     number_of,
     place,
@@ -84,7 +83,7 @@ def _filled(
     array = (
         run(empty_array, module.m, **made)
         if value is None
-        else run(_full, module.m, value=fitted(name, value, kind), **made)
+        else run(_full, module.m, value=dtypes.fitted(name, value, kind), **made)
     )
     return finish(name, array, out, requires_grad)
 
@@ -169,7 +168,7 @@ def _filled_like(name: str, input: Any, value: Any, dtype: Any, requires_grad: b
             else run(empty_like_array, module.m, model, **made)
         )
     else:
-        made["value"] = fitted(name, value, kind)
+        made["value"] = dtypes.fitted(name, value, kind)
         array = (
             run(_full, module.m, shape=shape, **made)
             if model is None

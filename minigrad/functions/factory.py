@@ -5,7 +5,6 @@ The functions themselves are in ``creation.py`` and ``random.py``.
 
 from __future__ import annotations
 
-import math
 import operator
 from typing import Any
 
@@ -164,28 +163,6 @@ def number_of(name: str, argument: str, value: Any) -> Any:
     if not isinstance(value, (bool, int, float)):
         raise TypeError(f"{name}(): argument {argument!r} must be Number, not {type(value).__name__}")
     return value
-
-
-def fitted(name: str, value: Any, kind: dtypes.dtype) -> Any:
-    """The value as the dtype holds it; refused where it doesn't. Negative numbers wrap in unsigned ones."""
-    if kind is dtypes.bool_:
-        return bool(value)
-    if kind.category == 2:
-        fits = not math.isfinite(value) or abs(value) <= dtypes.finfo(kind).max
-    else:
-        limits = dtypes.iinfo(kind)
-        least = limits.min if kind.is_signed else -limits.max
-        fits = math.isfinite(value) and least <= int(value) <= limits.max
-    if not fits:
-        raise RuntimeError(f"{name}: value cannot be converted to type {kind.name} without overflow, got {value}; "
-                           f"choose a wider dtype")  # fmt: skip
-    return (
-        float(value)
-        if kind.category == 2
-        else int(value) % (limits.max + 1)
-        if not kind.is_signed
-        else int(value)
-    )
 
 
 def sequence(name: str, size: Any) -> tuple[Any]:

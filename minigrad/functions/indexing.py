@@ -8,7 +8,8 @@ from .. import backend, dtypes
 from ..autograd import run, wrap
 from ..op import composite
 from ..tensor import Tensor, as_tensor
-from .arguments import dim_of, factor_of, row
+from .arguments import dim_of, factor_of, row, tensor_of
+from .factory import number_of
 from .shapes import broadcast_shapes, broadcast_tensors, expand, unbind
 
 
@@ -142,6 +143,9 @@ def masked_fill(input: Any, mask: Any, value: Any) -> Any:
     if isinstance(value, Tensor) and value.ndim:
         raise RuntimeError(f"masked_fill: masked_fill_ only supports a 0-dimensional value tensor, but got tensor with "
                            f"{value.ndim} dimension(s)")  # fmt: skip
+    if not isinstance(value, Tensor):
+        kind = tensor_of("masked_fill", input).dtype
+        value = dtypes.fitted("masked_fill", number_of("masked_fill", "value", value), kind)
     return row("masked_fill", input, mask, value)
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from .. import backend
+from .. import backend, dtypes
 from ..autograd import wrap
 from ..inplace import check_writable, rewrite, write
 from ..op import OPS, alias, composite
 from ..tensor import Tensor
 from .arguments import row
+from .factory import number_of
 from .shapes import squeeze, swapped, t, unsqueeze
 
 
@@ -21,8 +22,9 @@ def fill_(input: Any, value: Any) -> Any:
             f"fill_: fill_ only supports 0-dimension value tensor but got tensor with {value.ndim} dimensions"
         )
     check_writable(input, "fill_")
-    m = backend.module_of(input._array).m
-    value = value if isinstance(value, Tensor) else wrap(m.asarray(value, dtype=input._array.dtype))
+    if not isinstance(value, Tensor):
+        value = dtypes.fitted("fill_", number_of("fill_", "value", value), input.dtype)
+        value = wrap(backend.module_of(input._array).m.asarray(value, dtype=input._array.dtype))
     return write(input, row("copy", input, value), "fill_")
 
 

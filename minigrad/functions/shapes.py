@@ -171,8 +171,10 @@ def repeat(input: Any, *repeats: Any) -> Any:
 
 
 @composite
-def repeat_interleave(input: Any, repeats: Any, dim: Any = None, *, output_size: Any = None) -> Any:
-    """Each element (of the flattened tensor, or along dim) repeated."""
+def repeat_interleave(input: Any, repeats: Any = None, dim: Any = None, *, output_size: Any = None) -> Any:
+    """Each element (of the flattened tensor, or along dim) repeated; of repeats alone, each position that often."""
+    if repeats is None:
+        input, repeats = wrap(backend.module_of(input._array).m.arange(input.numel())), input
     x, d = (input.reshape(-1), 0) if dim is None else (input, dim_of("repeat_interleave", input, dim))
     m = backend.module_of(x._array).m
     counts = repeats._array if isinstance(repeats, Tensor) else repeats
@@ -519,7 +521,7 @@ def pad(input: Any, pad: Sequence[int], mode: str = "constant", value: Any = Non
                 input = narrow(input, d, builtins.max(-a, 0), n - builtins.max(-a, 0) - builtins.max(-b, 0))
         grown = tuple((builtins.max(a, 0), builtins.max(b, 0)) for a, b in pairs)
         return (
-            row("pad_constant", input, widths=grown, value=value or 0.0)
+            row("pad_constant", input, widths=grown, value=dtypes.fitted("pad", value or 0.0, input.dtype))
             if builtins.any(builtins.any(p) for p in grown)
             else clone(input)
         )
