@@ -9,7 +9,7 @@ from typing import Any
 from .. import autograd, backend, dtypes
 from ..autograd import apply, wrap
 from ..op import OPS, composite
-from .arguments import NONE, placed, row
+from .arguments import NONE, placed, row, tensor_of
 from .arithmetic import abs_of
 from .reductions import mean, norm, sum, var
 from .shapes import broadcast_shapes, expand_as, repeat_interleave
@@ -163,11 +163,25 @@ def binary_cross_entropy_with_logits(input: Any, target: Any, weight: Any = None
     return row("binary_cross_entropy_with_logits", input, target, weight, pos_weight, reduction=reduction)
 
 
+def _check_classes(name: str, input: Any, weight: Any) -> None:
+    """Refuses scores that aren't floats, and weights that aren't one for each class."""
+    x = tensor_of(name, input)
+    if x.dtype.category != 2:
+        raise NotImplementedError(
+            f"{name}: not implemented for {x.dtype}; expected floating point, convert with .float()"
+        )
+    classes = x.shape[1 if x.ndim > 1 else 0] if x.ndim else 1
+    if weight is not None and tuple(weight.shape) != (classes,):
+        raise RuntimeError(f"{name}: weight tensor should be defined either for all {classes} classes or no classes but got "
+                           f"weight tensor of shape: {list(weight.shape)}; give one number for each class")  # fmt: skip
+
+
 @composite(method=False)
 def nll_loss(input: Any, target: Any, weight: Any = None, size_average: Any = None, ignore_index: int = -100, reduce: Any = None,
              reduction: str = "mean") -> Any:  # fmt: skip
     """-wᵧ x[y] of log-probabilities x; the mean is weighted by wᵧ."""
     reduction = _reduction("nll_loss", reduction, size_average, reduce)
+    _check_classes("nll_loss", input, weight)
     return row("nll_loss", input, target, weight, ignore_index=ignore_index, reduction=reduction)[0]
 
 
@@ -181,6 +195,7 @@ def cross_entropy(input: Any, target: Any, weight: Any = None, size_average: Any
     equal to ignore_index; over probabilities it divides by the number of positions, as in PyTorch.
     """
     reduction = _reduction("cross_entropy", reduction, size_average, reduce)
+    _check_classes("cross_entropy", input, weight)
     if not 0 <= label_smoothing <= 1:
         raise RuntimeError(
             f"cross_entropy: label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing}"
@@ -350,6 +365,10 @@ def scaled_dot_product_attention(query: Any, key: Any, value: Any, attn_mask: An
         key = repeat_interleave(key, heads // key.shape[-3], -3)
         value = repeat_interleave(value, heads // value.shape[-3], -3)
     keep = None
+    if not 0 <= dropout_p <= 1:
+        raise RuntimeError(
+            f"scaled_dot_product_attention: dropout probability has to be between 0 and 1, but got {dropout_p}"
+        )
     if dropout_p:
         lead = broadcast_shapes(query.shape[:-2], key.shape[:-2])
         keep = _keep(query, dropout_p, (*lead, query.shape[-2], key.shape[-2]))
