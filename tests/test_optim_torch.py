@@ -8,6 +8,20 @@ from typing import Any
 
 import numpy as np
 import pytest
+from optim_calls import (
+    CASES,
+    CLOSED,
+    EVERY,
+    PLATEAUS,
+    SCHEDULES,
+    SHAPES,
+    cubic,
+    gradients,
+    metrics,
+    parameters,
+    scheduled_optimizer,
+    seen,
+)
 
 import minigrad
 from minigrad import optim
@@ -15,31 +29,6 @@ from minigrad.optim import lr_scheduler
 
 torch = pytest.importorskip("torch")
 
-SHAPES = ((4, 3), (5,), (), (2, 1, 3))
-WEIGHT_DECAY = {"weight_decay": 0.1}
-CASES: dict[str, list[dict[str, Any]]] = {
-    "SGD": [
-        {}, {"lr": 0.1, "momentum": 0.9}, {"momentum": 0.9, "dampening": 0.3, **WEIGHT_DECAY},
-        {"momentum": 0.8, "nesterov": True, "maximize": True, **WEIGHT_DECAY},
-    ],
-    "Adam": [
-        {}, {"lr": 0.1, "betas": (0.8, 0.9), "eps": 1e-3}, {"amsgrad": True, **WEIGHT_DECAY}, {"maximize": True},
-        {"decoupled_weight_decay": True, **WEIGHT_DECAY}, {"betas": (0.0, 0.0)}, {"foreach": True}, {"fused": True},
-    ],
-    "AdamW": [{}, {"lr": 0.1, "amsgrad": True, "betas": (0.3, 0.5)}, {"weight_decay": 0.3, "maximize": True}],
-    "RMSprop": [
-        {}, {"momentum": 0.9}, {"centered": True, "alpha": 0.7}, {"centered": True, "momentum": 0.5, "eps": 1e-3, **WEIGHT_DECAY},
-        {"maximize": True},
-    ],
-    "Adagrad": [{}, {"lr_decay": 0.1, "initial_accumulator_value": 0.5}, {"eps": 1e-3, "maximize": True, **WEIGHT_DECAY}],
-    "Adadelta": [{}, {"rho": 0.7, "eps": 1e-3, "lr": 0.5, **WEIGHT_DECAY}, {"maximize": True}],
-    "Adamax": [{}, {"betas": (0.7, 0.8), "eps": 1e-3, **WEIGHT_DECAY}, {"maximize": True}],
-    "NAdam": [
-        {}, {"betas": (0.7, 0.8), "momentum_decay": 0.1, **WEIGHT_DECAY}, {"maximize": True, "decoupled_weight_decay": True, **WEIGHT_DECAY},
-    ],
-    "RAdam": [{}, {"betas": (0.7, 0.8), "eps": 1e-3, **WEIGHT_DECAY}, {"maximize": True, "decoupled_weight_decay": True, **WEIGHT_DECAY}],
-}  # fmt: skip
-EVERY = [(name, options) for name, several in CASES.items() for options in several]
 every = pytest.mark.parametrize(
     "name,options", EVERY, ids=lambda x: x if isinstance(x, str) else ",".join(x) or "defaults"
 )
@@ -51,21 +40,13 @@ class Pair:
     def __init__(self, name: str, options: dict[str, Any], dtype: Any = np.float64, seed: int = 0) -> None:
         self.rng, self.dtype = np.random.default_rng(seed), dtype
         arrays = [np.asarray(self.rng.standard_normal(s), dtype) for s in SHAPES]
-        self.ours = [minigrad.tensor(a, requires_grad=True) for a in arrays]
-        self.theirs = [torch.tensor(a, requires_grad=True) for a in arrays]
-        half = {"lr": 0.02}  # the second group has a learning rate of its own
-        self.optimizer = getattr(optim, name)(
-            [{"params": self.ours[:2]}, {"params": self.ours[2:], **half}], **options
-        )
-        self.peer = getattr(torch.optim, name)(
-            [{"params": self.theirs[:2]}, {"params": self.theirs[2:], **half}], **options
-        )
+        self.ours, self.optimizer = parameters(minigrad, name, options, arrays)
+        self.theirs, self.peer = parameters(torch, name, options, arrays)
 
     def steps(self, count: int) -> None:
         for k in range(count):
-            for i, (p, q) in enumerate(zip(self.ours, self.theirs, strict=True)):
-                g = np.asarray(self.rng.standard_normal(p.shape), self.dtype)
-                p.grad, q.grad = (None, None) if (i + k) % 5 == 4 else (minigrad.tensor(g), torch.tensor(g))
+            for p, q, g in zip(self.ours, self.theirs, gradients(self.rng, k, self.dtype), strict=True):
+                p.grad, q.grad = (None, None) if g is None else (minigrad.tensor(g), torch.tensor(g))
             self.optimizer.step()
             self.peer.step()
 
@@ -174,51 +155,6 @@ def test_bad_options_raise_torchs_error_and_text(name: str, options: dict[str, A
 # ---- schedules -------------------------------------------------------------------------------------------
 
 
-def cubic(t: int) -> float:
-    return 1 / (1 + t) ** 0.3
-
-
-class Warmup:
-    """A callable object, whose attributes are in the state dict."""
-
-    def __init__(self, over: int) -> None:
-        self.over = over
-
-    def __call__(self, t: int) -> float:
-        return min(1.0, (t + 1) / self.over)
-
-
-SCHEDULES: dict[str, Any] = {
-    "StepLR": lambda s, o: s.StepLR(o, 7, 0.5),
-    "MultiStepLR": lambda s, o: s.MultiStepLR(o, [3, 3, 20, 50], gamma=0.3),
-    "ConstantLR": lambda s, o: s.ConstantLR(o, 0.25, 6),
-    "LinearLR": lambda s, o: s.LinearLR(o, 0.2, 0.9, 15),
-    "ExponentialLR": lambda s, o: s.ExponentialLR(o, 0.97),
-    "PolynomialLR": lambda s, o: s.PolynomialLR(o, 40, 1.7),
-    "CosineAnnealingLR": lambda s, o: s.CosineAnnealingLR(o, 13, 1e-4),
-    "CosineAnnealingWarmRestarts": lambda s, o: s.CosineAnnealingWarmRestarts(o, 5, 2, 1e-4),
-    "OneCycleLR": lambda s, o: s.OneCycleLR(o, [0.3, 0.1], 200),
-    "OneCycleLR linear": lambda s, o: s.OneCycleLR(o, 0.3, epochs=20, steps_per_epoch=10, anneal_strategy="linear", pct_start=0.4),
-    "OneCycleLR three phases": lambda s, o: s.OneCycleLR(o, 0.3, 200, three_phase=True, base_momentum=[0.7, 0.8]),
-    "OneCycleLR without momentum": lambda s, o: s.OneCycleLR(o, 0.3, 200, cycle_momentum=False),
-    "CyclicLR": lambda s, o: s.CyclicLR(o, 0.01, [0.2, 0.1], 7, 5),
-    "CyclicLR triangular2": lambda s, o: s.CyclicLR(o, 0.01, 0.2, 6, mode="triangular2"),
-    "CyclicLR exp_range": lambda s, o: s.CyclicLR(o, 0.01, 0.2, 6, mode="exp_range", gamma=0.99),
-    "CyclicLR scale_fn": lambda s, o: s.CyclicLR(o, 0.01, 0.2, 6, scale_fn=cubic, scale_mode="iterations", cycle_momentum=False),
-    "CyclicLR scale object": lambda s, o: s.CyclicLR(o, 0.01, 0.2, 6, scale_fn=Warmup(9)),
-    "LambdaLR": lambda s, o: s.LambdaLR(o, [cubic, Warmup(10)]),
-    "MultiplicativeLR": lambda s, o: s.MultiplicativeLR(o, lambda t: 0.95 + 0.04 * (t % 2)),
-    "SequentialLR": lambda s, o: s.SequentialLR(
-        o, [s.LinearLR(o, 0.1, total_iters=10), s.CosineAnnealingLR(o, 50, 1e-3), s.ExponentialLR(o, 0.9)], [10, 60]
-    ),
-    "SequentialLR of restarts": lambda s, o: s.SequentialLR(
-        o, [s.ConstantLR(o, 0.1, 4), s.CosineAnnealingWarmRestarts(o, 9, 2)], [5]
-    ),
-    "SequentialLR nested": lambda s, o: s.SequentialLR(
-        o, [s.SequentialLR(o, [s.ConstantLR(o, 0.5, 3), s.StepLR(o, 4, 0.5)], [6]), s.MultiStepLR(o, [3, 5])], [20]
-    ),
-    "ChainedScheduler": lambda s, o: s.ChainedScheduler([s.ConstantLR(o, 0.1, 20), s.ExponentialLR(o, 0.98)]),
-}  # fmt: skip
 QUIET = pytest.mark.filterwarnings(
     "ignore:.*before `optimizer.step:UserWarning"
 )  # both say so of a nested sequence
@@ -227,22 +163,7 @@ scheduled = pytest.mark.parametrize("make", SCHEDULES.values(), ids=SCHEDULES)
 
 def optimizers(name: str = "Adam", lrs: tuple[Any, Any] = (0.1, 0.03)) -> tuple[Any, Any]:
     """The same optimizer of two groups in both libraries."""
-    return tuple(
-        getattr(library.optim, name)(
-            [{"params": [library.zeros(1, requires_grad=True)], "lr": lr} for lr in lrs], lr=0.5
-        )
-        for library in (minigrad, torch)
-    )  # type: ignore[return-value]
-
-
-def seen(optimizer: Any) -> list[Any]:
-    keys = ("lr", "betas", "momentum")
-    return [
-        float(v) if k == "lr" else v
-        for g in optimizer.param_groups
-        for k in keys
-        if (v := g.get(k)) is not None
-    ]
+    return scheduled_optimizer(minigrad, name, lrs), scheduled_optimizer(torch, name, lrs)
 
 
 def both_step(pair: tuple[Any, Any], schedules: tuple[Any, Any], *args: Any) -> None:
@@ -295,10 +216,6 @@ def test_schedules_resume_from_their_own_state_and_from_torchs(make: Any) -> Non
             assert seen(fresh) == seen(twin)
 
 
-CLOSED = ("StepLR", "MultiStepLR", "ConstantLR", "LinearLR", "ExponentialLR", "PolynomialLR", "CosineAnnealingLR",
-          "CosineAnnealingWarmRestarts", "LambdaLR", "CyclicLR")  # fmt: skip
-
-
 @pytest.mark.filterwarnings("ignore:.*epoch parameter.*:UserWarning")
 @pytest.mark.parametrize("name", CLOSED)
 def test_step_with_an_epoch_takes_the_closed_form(name: str) -> None:
@@ -348,20 +265,14 @@ def test_restarts_take_fractions_of_an_epoch() -> None:
             assert seen(pair[0]) == seen(pair[1])
 
 
-@pytest.mark.parametrize(
-    "options",
-    [{}, {"mode": "max"}, {"threshold_mode": "abs", "threshold": 0.02}, {"mode": "max", "threshold_mode": "abs"},
-     {"patience": 2, "cooldown": 3, "min_lr": [1e-3, 1e-2]}, {"patience": 0, "factor": 0.5, "eps": 1e-3}],
-    ids=str,
-)  # fmt: skip
+@pytest.mark.parametrize("options", PLATEAUS, ids=str)
 def test_plateaus_are_seen_when_torch_sees_them(options: dict[str, Any]) -> None:
-    pair, rng = optimizers(), np.random.default_rng(1)
+    pair = optimizers()
     schedules = [
         s.ReduceLROnPlateau(o, **options)
         for s, o in zip((lr_scheduler, torch.optim.lr_scheduler), pair, strict=True)
     ]
-    for k in range(300):
-        metric = 1 / (1 + k / 20) + 0.05 * rng.standard_normal()
+    for metric in metrics(300):
         for s in schedules:
             s.step(metric)
         assert seen(pair[0]) == seen(pair[1])
@@ -431,7 +342,7 @@ def test_bad_schedules_raise_torchs_error(make: Any) -> None:
 # ---- clipping --------------------------------------------------------------------------------------------
 
 
-def gradients(dtype: Any = np.float64, scale: float = 1.0) -> tuple[list[Any], list[Any]]:
+def clippable(dtype: Any = np.float64, scale: float = 1.0) -> tuple[list[Any], list[Any]]:
     rng, made = np.random.default_rng(3), ([], [])
     for shape in SHAPES:
         g = np.asarray(scale * rng.standard_normal(shape), dtype)
@@ -446,7 +357,7 @@ def gradients(dtype: Any = np.float64, scale: float = 1.0) -> tuple[list[Any], l
 @pytest.mark.parametrize("norm_type", [2.0, 1.0, 3.5, float("inf"), "inf", 0.0, float("-inf")])
 @pytest.mark.parametrize("max_norm", [0.3, 1e4, 0.0])
 def test_clipped_gradients_and_norms_equal_torchs(dtype: Any, norm_type: Any, max_norm: float) -> None:
-    ours, theirs = gradients(dtype)
+    ours, theirs = clippable(dtype)
     norm = optim.clip_grad_norm_(ours, max_norm, norm_type)
     peer = torch.nn.utils.clip_grad_norm_(theirs, max_norm, norm_type)
     tight = {"rtol": 1e-12} if dtype is np.float64 else {"rtol": 1e-6}
@@ -457,7 +368,7 @@ def test_clipped_gradients_and_norms_equal_torchs(dtype: Any, norm_type: Any, ma
 
 
 def test_clipping_by_value_equals_torchs() -> None:
-    ours, theirs = gradients()
+    ours, theirs = clippable()
     optim.clip_grad_value_(ours, 0.5)
     torch.nn.utils.clip_grad_value_(theirs, 0.5)
     for p, q in zip(ours, theirs, strict=True):
@@ -466,7 +377,7 @@ def test_clipping_by_value_equals_torchs() -> None:
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_norms_that_are_not_finite_spoil_the_gradients_or_raise_as_in_torch(bad: float) -> None:
-    ours, theirs = gradients()
+    ours, theirs = clippable()
     ours[0].grad[0, 0] = theirs[0].grad[0, 0] = bad
     with pytest.raises(RuntimeError, match="is non-finite"):
         torch.nn.utils.clip_grad_norm_(theirs, 1.0, error_if_nonfinite=True)

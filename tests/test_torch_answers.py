@@ -1,4 +1,4 @@
-"""torch's answers hold where torch isn't: every call, layer and loss gives what torch gave when it was asked."""
+"""torch's answers hold where torch isn't: every call, layer, loss, optimizer and schedule gives what torch gave when asked."""
 
 import json
 
@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from nn_calls import LAYERS, LOSSES
 from op_calls import USES
+from optim_calls import EVERY
 from sides import Side
 from test_torch_swap import first_words
-from torch_answers import KEPT, answers, called, layer, line, near, print_of
+from torch_answers import KEPT, answers, called, layer, line, near, print_of, schedules, trajectory
 from torch_lines import AGREE
 
 import minigrad
@@ -21,11 +22,12 @@ def plain(found):
     return json.loads(json.dumps(found))
 
 
-def test_every_call_layer_and_loss_has_an_answer():
+def test_every_call_layer_loss_and_optimizer_has_an_answer():
     asked = [a["call"] for a in TOLD["calls"]]
     assert asked == [repr(use) for use in USES], "where torch is, run python tests/torch_answers.py"
     assert len(TOLD["layers"]) == len(LAYERS) and len(TOLD["losses"]) == 3 * len(LOSSES)
     assert len(TOLD["lines"]) == len(AGREE)
+    assert [a["optimizer"] for a in TOLD["optimizers"]] == [repr(case) for case in EVERY]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -52,6 +54,30 @@ def test_losses_have_torchs_values_and_gradients(k):
     for i, reduction in enumerate(("mean", "sum", "none")):
         found, told = plain(layer(minigrad, make, arrays, reduction)), TOLD["losses"][3 * k + i]
         assert near(found, told), f"{found}\nfor\n{told}"
+
+
+@pytest.mark.parametrize("k", range(len(EVERY)), ids=lambda k: f"{EVERY[k][0]},{','.join(EVERY[k][1])}")
+def test_optimizers_take_torchs_steps_and_keep_its_state(k):
+    found, told = plain(trajectory(minigrad, *EVERY[k])), TOLD["optimizers"][k]
+    assert near(found, told, 1e-9), f"{found}\nfor\n{told}"
+
+
+SCHEDULED = [a["schedule"] for a in TOLD["schedules"]]
+
+
+@pytest.fixture(scope="module")
+def ours():
+    return {a["schedule"]: plain(a) for a in schedules(minigrad)}
+
+
+@pytest.mark.parametrize("k", range(len(SCHEDULED)), ids=SCHEDULED)
+def test_schedules_set_torchs_rates_and_keep_its_state(ours, k):
+    found, told = ours[SCHEDULED[k]], TOLD["schedules"][k]
+    assert near(found, told, 1e-9, 1e-6), f"{found}\nfor\n{told}"
+
+
+def test_every_schedule_has_rates(ours):
+    assert list(ours) == SCHEDULED, "where torch is, run python tests/torch_answers.py"
 
 
 @pytest.mark.parametrize("k", range(len(AGREE)), ids=lambda k: first_words(AGREE[k]))

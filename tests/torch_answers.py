@@ -1,4 +1,4 @@
-"""What torch answers to the calls of ``op_calls`` and ``nn_calls`` and to ``torch_lines``: kept in ``torch_answers.json`` for machines without it.
+"""What torch answers to ``op_calls``, ``nn_calls``, ``optim_calls``, ``torch_lines``: kept in ``torch_answers.json`` for machines without it.
 
 ``python tests/torch_answers.py`` asks torch again. A tensor is kept as dtype, shape, and two sums over its elements
 with weights of their own: any element that changes, changes them.
@@ -14,6 +14,18 @@ from typing import Any
 import numpy as np
 from nn_calls import LAYERS, LOSSES, ran
 from op_calls import USES, Use
+from optim_calls import (
+    CLOSED,
+    EVERY,
+    PLATEAUS,
+    SCHEDULES,
+    SHAPES,
+    gradients,
+    metrics,
+    parameters,
+    scheduled_optimizer,
+    seen,
+)
 from sides import Side, arguments, array, backward, name_of, quietly
 from test_torch_swap import HEAD, executed
 from torch_lines import AGREE
@@ -74,6 +86,75 @@ def layer(t: Any, make: Any, arrays: Any, *reduction: str) -> dict[str, Any]:
     return {"repr": repr(module), **{k: print_of(v) for k, v in found.items()}}
 
 
+def trajectory(t: Any, name: str, options: dict[str, Any]) -> dict[str, Any]:
+    """Where an optimizer has the parameters after some of its steps, and its state at the end."""
+    rng = np.random.default_rng(0)
+    params, optimizer = parameters(t, name, options, [np.asarray(rng.standard_normal(s)) for s in SHAPES])
+    steps = {}
+    for k in range(12):
+        for p, g in zip(params, gradients(rng, k), strict=True):
+            p.grad = None if g is None else t.tensor(g)
+        optimizer.step()
+        if k in (0, 11):
+            steps[str(k)] = print_of(params)
+    return {"optimizer": repr((name, options)), "steps": steps, "state": print_of(optimizer.state_dict())}
+
+
+SAID = (0, 1, 5, 13, 34, 60, 144)  # steps of a schedule told one by one
+
+
+def rates(optimizer: Any, schedule: Any, steps: list[tuple[Any, ...]]) -> dict[str, Any]:
+    """The learning rates and momenta that a schedule sets when it is stepped with such arguments, and its state."""
+    found = [seen(optimizer)]
+    for args in steps:
+        optimizer.step()
+        schedule.step(*args)
+        found.append([*seen(optimizer), list(schedule.get_last_lr())])
+    told = {str(k): found[k] for k in SAID if k < len(found)}
+    state = {k: v for k, v in schedule.state_dict().items() if not callable(v)}
+    return {
+        "rates": told,
+        "all": print_of(np.array([flat(row) for row in found[1:]])),
+        "state": print_of(state),
+    }
+
+
+def flat(row: Any) -> list[float]:
+    return [x for v in row for x in flat(v)] if isinstance(row, (list, tuple)) else [row]
+
+
+def schedules(t: Any) -> list[dict[str, Any]]:
+    """Every schedule with Adam and with SGD, by the closed form where it has one, plateaus."""
+    s, made = t.optim.lr_scheduler, []
+
+    def add(name: str, optimizer: str, make: Any, steps: list[tuple[Any, ...]]) -> None:
+        o = scheduled_optimizer(t, optimizer)
+        made.append({"schedule": f"{name}, {optimizer}", **quietly(rates, o, quietly(make, s, o), steps)})
+
+    for name, make in SCHEDULES.items():
+        for optimizer in ("Adam", "SGD"):
+            add(name, optimizer, make, [()] * 199)
+    for name in CLOSED:
+        add(f"{name} by epochs", "Adam", SCHEDULES[name], [(e,) for e in (0, 5, 3, 17, 60, 2)])
+    for k in (1, 2):
+        fractions = [(6.5 + i / 4,) for i in range(40)]
+        add(
+            f"restarts by fractions, {k}",
+            "Adam",
+            lambda s, o, k=k: s.CosineAnnealingWarmRestarts(o, 5, k),
+            fractions,
+        )
+    for options in PLATEAUS:
+        losses = [(x,) for x in metrics(199)]
+        add(
+            f"plateau {options}",
+            "Adam",
+            lambda s, o, options=options: s.ReduceLROnPlateau(o, **options),
+            losses,
+        )
+    return made
+
+
 def line(t: Any, code: str) -> dict[str, Any]:
     """What a line leaves in ``r``, and what it prints."""
     names, printed = quietly(executed, HEAD + textwrap.dedent(code), t.__name__, "line")
@@ -93,17 +174,23 @@ def answers(t: Any) -> dict[str, list[Any]]:
                     raise
     losses = [layer(t, m, a, r) for m, *a in LOSSES for r in ("mean", "sum", "none")]
     layers, lines = [layer(t, m, a) for m, *a in LAYERS], [line(t, code) for code in AGREE]
-    return {"calls": calls, "layers": layers, "losses": losses, "lines": lines}
+    optimizers = [trajectory(t, *case) for case in EVERY]
+    return {
+        "calls": calls, "layers": layers, "losses": losses, "optimizers": optimizers, "schedules": schedules(t),
+        "lines": lines,
+    }  # fmt: skip
 
 
-def near(ours: Any, theirs: Any, rtol: float = 1e-7) -> bool:
-    """Equal, floats up to rounding."""
+def near(ours: Any, theirs: Any, rtol: float = 1e-7, least: float = 1.0) -> bool:
+    """Equal, floats up to rounding of what is at least ``least``."""
     if isinstance(theirs, dict):
-        return ours.keys() == theirs.keys() and all(near(ours[k], theirs[k], rtol) for k in theirs)
+        return ours.keys() == theirs.keys() and all(near(ours[k], theirs[k], rtol, least) for k in theirs)
     if isinstance(theirs, (list, tuple)):
-        return len(ours) == len(theirs) and all(near(a, b, rtol) for a, b in zip(ours, theirs, strict=True))
+        return len(ours) == len(theirs) and all(
+            near(a, b, rtol, least) for a, b in zip(ours, theirs, strict=True)
+        )
     if isinstance(theirs, float):
-        return bool(abs(ours - theirs) <= rtol * max(1.0, abs(theirs))) or ours == theirs
+        return bool(abs(ours - theirs) <= rtol * max(least, abs(theirs))) or ours == theirs
     return type(ours) is type(theirs) and bool(ours == theirs)
 
 
