@@ -54,6 +54,15 @@ CASES: dict[str, list[dict[str, Any]]] = {
     ],
 }  # fmt: skip
 EVERY = [(name, options) for name, several in CASES.items() for options in several]
+BAD: list[tuple[str, dict[str, Any]]] = [
+    *((name, {"lr": -1.0}) for name in CASES), *((name, {"weight_decay": -1.0}) for name in CASES),
+    *((name, {"eps": -1.0}) for name in CASES if name != "SGD"),
+    *((name, {"betas": b}) for name in ("Adam", "AdamW", "NAdam", "RAdam", "Adamax") for b in ((1.0, 0.9), (0.9, -0.1))),
+    ("SGD", {"momentum": -1.0}), ("SGD", {"nesterov": True}), ("RMSprop", {"alpha": -0.1}), ("RMSprop", {"momentum": -0.1}),
+    ("Adagrad", {"lr_decay": -0.1}), ("Adagrad", {"initial_accumulator_value": -0.1}), ("Adadelta", {"rho": 1.5}),
+    ("NAdam", {"momentum_decay": -0.1}), ("Adam", {"fused": True, "foreach": True}), ("SGD", {"fused": True, "foreach": True}),
+    ("Adagrad", {"fused": True, "foreach": True}),
+]  # fmt: skip
 
 
 def parameters(t: Any, name: str, options: dict[str, Any], arrays: list[Any]) -> tuple[list[Any], Any]:
@@ -140,6 +149,37 @@ PLATEAUS: list[dict[str, Any]] = [
     {"patience": 1, "threshold": 0.2}, {"mode": "max", "patience": 1, "threshold": 0.1, "cooldown": 1, "min_lr": 1e-3},
 ]  # fmt: skip
 
+BAD_SCHEDULES: list[tuple[str, Any]] = [
+    ("not an optimizer", lambda s, o: s.StepLR(3, 1)),
+    ("factor", lambda s, o: s.ConstantLR(o, 1.5)),
+    ("start factor", lambda s, o: s.LinearLR(o, 0.0)),
+    ("end factor", lambda s, o: s.LinearLR(o, 0.5, 1.5)),
+    ("T_0", lambda s, o: s.CosineAnnealingWarmRestarts(o, 0)),
+    ("T_mult", lambda s, o: s.CosineAnnealingWarmRestarts(o, 5, 0)),
+    ("eta_min", lambda s, o: s.CosineAnnealingWarmRestarts(o, 5, 1, "0")),
+    ("negative epoch", lambda s, o: s.CosineAnnealingWarmRestarts(o, 5).step(-1)),
+    ("lambdas", lambda s, o: s.LambdaLR(o, [cubic])),
+    ("no lambda", lambda s, o: s.MultiplicativeLR(o, 3)),
+    ("no length", lambda s, o: s.OneCycleLR(o, 0.1)),
+    ("total_steps", lambda s, o: s.OneCycleLR(o, 0.1, 0)),
+    ("epochs", lambda s, o: s.OneCycleLR(o, 0.1, epochs=-1, steps_per_epoch=3)),
+    ("steps_per_epoch", lambda s, o: s.OneCycleLR(o, 0.1, epochs=1, steps_per_epoch=2.5)),
+    ("pct_start", lambda s, o: s.OneCycleLR(o, 0.1, 10, pct_start=2.0)),
+    ("strategy", lambda s, o: s.OneCycleLR(o, 0.1, 10, anneal_strategy="square")),
+    ("max_lrs", lambda s, o: s.OneCycleLR(o, [0.1], 10)),
+    ("cyclic mode", lambda s, o: s.CyclicLR(o, 0.1, 0.2, mode="round")),
+    ("plateau factor", lambda s, o: s.ReduceLROnPlateau(o, factor=1.0)),
+    ("plateau mode", lambda s, o: s.ReduceLROnPlateau(o, mode="down")),
+    ("plateau threshold mode", lambda s, o: s.ReduceLROnPlateau(o, threshold_mode="both")),
+    ("plateau min_lrs", lambda s, o: s.ReduceLROnPlateau(o, min_lr=[0.1])),
+    ("no schedules", lambda s, o: s.SequentialLR(o, [], [])),
+    ("none to chain", lambda s, o: s.ChainedScheduler([])),
+    ("plateau in sequence", lambda s, o: s.SequentialLR(o, [s.ReduceLROnPlateau(o), s.StepLR(o, 1)], [3])),
+    ("milestones", lambda s, o: s.SequentialLR(o, [s.StepLR(o, 1), s.StepLR(o, 1)], [3, 4])),
+    ("not a schedule", lambda s, o: s.SequentialLR(o, [3], [])),
+    ("resumed without initial_lr", lambda s, o: s.StepLR(o, 1, last_epoch=3)),
+]  # fmt: skip
+
 
 def scheduled_optimizer(t: Any, name: str = "Adam", lrs: tuple[Any, Any] = (0.1, 0.03)) -> Any:
     """An optimizer of two groups, for a schedule."""
@@ -163,3 +203,18 @@ def metrics(count: int) -> list[float]:
     """A loss that falls, and trembles."""
     rng = np.random.default_rng(1)
     return [1 / (1 + k / 20) + 0.05 * rng.standard_normal() for k in range(count)]
+
+
+# ---- clipping --------------------------------------------------------------------------------------------
+
+NORMS = [(p, m) for p in (2.0, 1.0, 3.5, float("inf"), "inf", 0.0, float("-inf")) for m in (0.3, 1e4, 0.0)]
+
+
+def tensors_with_gradients(t: Any, dtype: Any = np.float64) -> list[Any]:
+    """Parameters for clipping."""
+    rng, made = np.random.default_rng(3), []
+    for shape in SHAPES:
+        p = t.zeros(shape, dtype=getattr(t, np.dtype(dtype).name), requires_grad=True)
+        p.grad = t.tensor(np.asarray(rng.standard_normal(shape), dtype))
+        made.append(p)
+    return made

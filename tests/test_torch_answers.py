@@ -9,7 +9,20 @@ from op_calls import USES
 from optim_calls import EVERY
 from sides import Side
 from test_torch_swap import first_words
-from torch_answers import KEPT, answers, called, layer, line, near, print_of, schedules, trajectory
+from torch_answers import (
+    KEPT,
+    answers,
+    called,
+    clipped,
+    layer,
+    line,
+    near,
+    optim_refusals,
+    print_of,
+    schedules,
+    signatures,
+    trajectory,
+)
 from torch_lines import AGREE
 
 import minigrad
@@ -78,6 +91,20 @@ def test_schedules_set_torchs_rates_and_keep_its_state(ours, k):
 
 def test_every_schedule_has_rates(ours):
     assert list(ours) == SCHEDULED, "where torch is, run python tests/torch_answers.py"
+
+
+def test_optimizers_and_schedules_refuse_with_torchs_error_and_text():
+    found, told = optim_refusals(minigrad), TOLD["optim"][0]
+    for (ours, text), (theirs, said) in zip(found, told, strict=True):
+        assert ours == theirs and said.rstrip(".").replace(".", "")[:38] in text.replace(".", "")
+
+
+def test_optimizers_and_schedules_take_torchs_arguments():
+    assert plain(signatures(minigrad)) == TOLD["optim"][1]
+
+
+def test_gradients_are_clipped_as_torchs():
+    assert near(plain(clipped(minigrad)), TOLD["optim"][2], 1e-9)
 
 
 @pytest.mark.parametrize("k", range(len(AGREE)), ids=lambda k: first_words(AGREE[k]))

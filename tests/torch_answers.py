@@ -6,6 +6,7 @@ with weights of their own: any element that changes, changes them.
 
 from __future__ import annotations
 
+import inspect
 import json
 import textwrap
 from pathlib import Path
@@ -15,8 +16,12 @@ import numpy as np
 from nn_calls import LAYERS, LOSSES, ran
 from op_calls import USES, Use
 from optim_calls import (
+    BAD,
+    BAD_SCHEDULES,
+    CASES,
     CLOSED,
     EVERY,
+    NORMS,
     PLATEAUS,
     SCHEDULES,
     SHAPES,
@@ -25,6 +30,7 @@ from optim_calls import (
     parameters,
     scheduled_optimizer,
     seen,
+    tensors_with_gradients,
 )
 from sides import Side, arguments, array, backward, name_of, quietly
 from test_torch_swap import HEAD, executed
@@ -155,6 +161,47 @@ def schedules(t: Any) -> list[dict[str, Any]]:
     return made
 
 
+def optim_refusals(t: Any) -> list[list[str]]:
+    """Error and text of options that optimizers and schedules refuse."""
+    calls = [
+        lambda name=name, o=o: getattr(t.optim, name)([t.zeros(1, requires_grad=True)], **o)
+        for name, o in BAD
+    ]
+    calls += [
+        lambda make=make: make(t.optim.lr_scheduler, scheduled_optimizer(t)) for _, make in BAD_SCHEDULES
+    ]
+    found = []
+    for call in calls:
+        try:
+            call()
+        except Exception as e:
+            found.append([type(e).__name__, str(e).strip("'\"")])
+    return found
+
+
+def signatures(t: Any) -> dict[str, list[list[str]]]:
+    """Arguments of optimizers and schedules: name, default, kind."""
+    made = {name: getattr(t.optim, name) for name in CASES}
+    made |= {n: getattr(t.optim.lr_scheduler, n) for n in dict.fromkeys([s.split()[0] for s in SCHEDULES])}
+    made["ReduceLROnPlateau"] = t.optim.lr_scheduler.ReduceLROnPlateau
+    return {
+        name: [[p.name, repr(p.default), p.kind.name] for p in inspect.signature(kind).parameters.values()]
+        for name, kind in made.items()
+    }
+
+
+def clipped(t: Any) -> list[Any]:
+    """Norms and gradients after clipping by norm and by value."""
+    found = []
+    for norm_type, max_norm in NORMS:
+        params = tensors_with_gradients(t)
+        norm = t.nn.utils.clip_grad_norm_(params, max_norm, norm_type)
+        found.append(print_of([norm, *[p.grad for p in params]]))
+    params = tensors_with_gradients(t)
+    t.nn.utils.clip_grad_value_(params, 0.5)
+    return [*found, print_of([p.grad for p in params])]
+
+
 def line(t: Any, code: str) -> dict[str, Any]:
     """What a line leaves in ``r``, and what it prints."""
     names, printed = quietly(executed, HEAD + textwrap.dedent(code), t.__name__, "line")
@@ -177,7 +224,7 @@ def answers(t: Any) -> dict[str, list[Any]]:
     optimizers = [trajectory(t, *case) for case in EVERY]
     return {
         "calls": calls, "layers": layers, "losses": losses, "optimizers": optimizers, "schedules": schedules(t),
-        "lines": lines,
+        "optim": [optim_refusals(t), signatures(t), clipped(t)], "lines": lines,
     }  # fmt: skip
 
 
