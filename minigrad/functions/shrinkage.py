@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from ..op import composite
-from .arguments import placed, row
+from .arguments import factor_of, placed, row
 
 
 @composite(method=False)
 def threshold(input: Any, threshold: float, value: float, inplace: bool = False) -> Any:
     """x where x > threshold, ``value`` elsewhere."""
-    return placed("threshold_", input, inplace, lambda x: row("where", x <= threshold, value, x))
+    least, value = factor_of(input, threshold), factor_of(input, value)
+    return placed("threshold_", input, inplace, lambda x: row("where", x <= least, value, x))
 
 
 @composite
