@@ -1,9 +1,12 @@
 """Callbacks: what each option does, in which order hooks come, and what goes through a resumed run."""
 
+import contextlib
 import csv
+import io
 import math
 import os
 import sys
+import time
 from datetime import timedelta
 
 import pytest
@@ -585,6 +588,73 @@ def test_a_column_that_came_after_the_checkpoint_is_taken_back_too(tmp_path):
     (tmp_path / "b" / "log.csv").write_text(text.replace("loss", "cost"))
     with pytest.raises(ValueError, match="isn't the file of the run that is resumed: expected the columns"):
         run(tmp_path / "b", 3, tmp_path / "b" / "epoch=0.safetensors")
+
+
+# ---- one run after another -------------------------------------------------------------------------------
+
+WITH_STATE = {
+    "CSVLogger": lambda folder: CSVLogger(folder / "log.csv"),
+    "CSVLogger by steps": lambda folder: CSVLogger(folder / "log.csv", interval="step"),
+    "CSVLogger that appends": lambda folder: CSVLogger(folder / "log.csv", append=True),
+    "EarlyStopping": lambda folder: EarlyStopping("loss", patience=1, min_delta=0.05, restore_best_weights=True),
+    "EarlyStopping at a threshold": lambda folder: EarlyStopping("loss", stopping_threshold=1.2),
+    "LearningRateMonitor": lambda folder: LearningRateMonitor(),
+    "ModelCheckpoint": lambda folder: ModelCheckpoint(folder, monitor="loss", save_last=True, save_top_k=2),
+    "ModelCheckpoint by steps": lambda folder: ModelCheckpoint(folder, every_n_train_steps=4, save_top_k=-1),
+    "ProgressBar": lambda folder: ProgressBar(stream=io.StringIO()),
+    "TensorBoard": lambda folder: TensorBoard(folder),
+}  # fmt: skip
+
+
+def test_every_callback_that_keeps_something_is_run_twice():
+    kept = {n.split()[0] for n in WITH_STATE}
+    assert kept == {
+        n for n in minigrad.train.__all__
+        if isinstance(c := getattr(minigrad.train, n), type) and issubclass(c, Callback) and c not in (Callback, LambdaCallback)
+    }  # fmt: skip
+
+
+class Cut(Exception):
+    pass
+
+
+@pytest.mark.parametrize("first", ["whole", "shorter", "cut", "other values"])
+@pytest.mark.parametrize("name", WITH_STATE)
+def test_a_callback_begins_each_run_as_a_new_one_does(tmp_path, monkeypatch, name, first):
+    module = type(sys)("tensorboardX")
+    module.SummaryWriter = Writer
+    monkeypatch.setitem(sys.modules, "tensorboardX", module)
+    monkeypatch.setattr(time, "monotonic", lambda: 0.0)
+
+    def cut(trainer, model):
+        if first == "cut" and cut.runs == 1 and trainer.current_epoch == 2:
+            raise Cut
+
+    def run(trainer):
+        cut.runs += 1
+        values = loader(8, 4) if (first, cut.runs) == ("other values", 1) else None
+        trainer.max_epochs = 1 if (first, cut.runs) == ("shorter", 1) else 4
+        with contextlib.suppress(Cut):
+            fit(linear(), trainer, val=values)
+        stream = getattr(callback, "stream", None)
+        printed = stream and (stream.getvalue(), stream.seek(0), stream.truncate())[0]
+        return {"epochs": len(trainer.history), "stop": trainer.stop_reason, "printed": printed}
+
+    ends = []
+    for folder, new in ((tmp_path / "same", False), (tmp_path / "new", True)):
+        folder.mkdir()
+        cut.runs, written = 0, {}
+        for k in range(2):
+            if k == 0 or new:
+                callback = WITH_STATE[name](folder)
+                trainer = quiet(
+                    log_every_n_steps=3, callbacks=[callback, LambdaCallback(on_train_epoch_end=cut)]
+                )
+            told = run(trainer)
+        written = {f: (folder / f).read_text() if f.endswith("csv") else None for f in files(folder)}
+        state = {k: v for k, v in vars(callback).items() if not k.startswith(("_writer", "_rate", "stream"))}
+        ends.append((told, written, str(state).replace(str(folder), "")))
+    assert ends[0] == ends[1]
 
 
 # ---- TensorBoard -----------------------------------------------------------------------------------------
