@@ -6,6 +6,9 @@ their public place. Rooms beyond the engine (nn, optim, data, train, io …) are
 
 from __future__ import annotations
 
+from . import interrupt  # first: what follows takes the longest
+
+# isort: split
 import importlib
 import math
 from typing import Any

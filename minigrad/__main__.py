@@ -7,15 +7,19 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from . import interrupt
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command and returns its exit status: 0 done, 1 can't go on, 2 wrong usage, 130 interrupted,
     141 nobody reads the output any more."""
     from .jobs import JobError
-    from .jobs.parser import build, parse
 
     given = list(sys.argv[1:] if argv is None else argv)
     try:
+        interrupt.begun()
+        from .jobs.parser import build, parse
+
         options = parse(given)
         status = 0
         if options.version:
@@ -38,6 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except MemoryError as e:
         return _failed(f"out of memory: {e}; use smaller --hidden sizes, a smaller --batch-size or --limit")
     except KeyboardInterrupt:
+        interrupt.tell()
         return 130
 
 

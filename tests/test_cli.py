@@ -501,6 +501,38 @@ def test_ctrl_c_ends_a_real_run_cleanly_and_the_command_it_prints_goes_on(tmp_pa
     assert minigrad.load(tmp_path / "runs/digits/checkpoint.safetensors")["global_step"] >= 45
 
 
+PRESSES = """
+import importlib.abc, signal, sys
+class Press(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name == {moment!r}:
+            sys.meta_path.remove(self)
+            signal.raise_signal(signal.SIGINT)
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.meta_path.insert(0, Press())
+"""
+
+
+@pytest.mark.parametrize("moment", ["numpy", "minigrad.autograd", "minigrad.ops.fused", "minigrad.jobs", "minigrad.jobs.parser",
+                                    "minigrad.jobs.training", "minigrad.data.sets"])  # fmt: skip
+def test_ctrl_c_while_the_command_starts_ends_it_in_one_line(tmp_path, moment):
+    (tmp_path / "sitecustomize.py").write_text(PRESSES.format(moment=moment))
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
+    command = [sys.executable, "-m", "minigrad", "train", "digits", "--epochs", "1"]
+    job = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60)
+    assert (job.returncode, job.stderr, job.stdout) == (130, "minigrad: interrupted\n", "")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_other_programs_keep_their_ctrl_c(tmp_path):
+    code = "import signal, minigrad; assert signal.getsignal(signal.SIGINT) is signal.default_int_handler"
+    (tmp_path / "sitecustomize.py").write_text(PRESSES.format(moment=""))
+    (tmp_path / "other.py").write_text(code)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
+    for command in (["-c", code], ["-m", "other"], ["other.py", "-m", "minigrad"]):
+        subprocess.run([sys.executable, *command], cwd=tmp_path, env=environment, check=True, timeout=60)
+
+
 def test_a_loss_that_is_no_number_ends_the_job_in_one_sentence(run, tmp_path):
     status, _, err = run(
         "train", "digits", "--epochs", "2", "--lr", "1e38", "--optimizer", "sgd", "--pictures", "none"
@@ -524,7 +556,7 @@ def test_ctrl_c_before_training_ends_with_status_130(run, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(training, "choose", press)
-    assert run("train", "digits") == (130, "", "")
+    assert run("train", "digits") == (130, "", "minigrad: interrupted\n")
 
 
 def test_ctrl_c_while_pictures_are_drawn_says_how_to_go_on_too(run, tmp_path, monkeypatch):
