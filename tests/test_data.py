@@ -58,7 +58,7 @@ def test_a_tensor_dataset_yields_tuples_of_rows():
 
 @pytest.mark.parametrize("tensors", [(), (tensor(1, 2), tensor(1)), (minigrad.tensor(1.0),)])
 def test_a_tensor_dataset_refuses_tensors_that_disagree(tensors):
-    with pytest.raises(ValueError, match=r"Size mismatch between tensors.*got shapes"):
+    with pytest.raises(AssertionError, match=r"Size mismatch between tensors.*got shapes"):
         TensorDataset(*tensors)
 
 

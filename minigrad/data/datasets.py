@@ -52,7 +52,7 @@ class IterableDataset(Dataset[T_co]):
 class TensorDataset(Dataset[tuple[Tensor, ...]]):
     """``dataset[i]`` is ``(t[i] for t in tensors)``: tensors that agree in their first dimension.
 
-    Raises ValueError when their lengths differ, TypeError for anything but tensors.
+    Raises AssertionError, as PyTorch, when their lengths differ, TypeError for anything but tensors.
     """
 
     def __init__(self, *tensors: Tensor) -> None:
@@ -63,7 +63,7 @@ class TensorDataset(Dataset[tuple[Tensor, ...]]):
                     f"convert with minigrad.as_tensor"
                 )
         if not tensors or any(t.ndim == 0 or len(t) != len(tensors[0]) for t in tensors):
-            raise ValueError(
+            raise AssertionError(
                 f"TensorDataset: Size mismatch between tensors: expected one or more that agree in "
                 f"their first dimension, got shapes {[tuple(t.shape) for t in tensors]}"
             )

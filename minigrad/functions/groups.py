@@ -60,7 +60,10 @@ def embedding_bag(
     else:
         count = offsets.shape[0] - include_last_offset
         bag = _bags_of(input.numel(), offsets, count)
-    rows = embedding(input, weight, padding_idx, max_norm, norm_type, scale_grad_by_freq, sparse)
+    try:
+        rows = embedding(input, weight, padding_idx, max_norm, norm_type, scale_grad_by_freq, sparse)
+    except IndexError as e:  # PyTorch's kind of error here
+        raise RuntimeError(f"embedding_bag: {str(e).removeprefix('embedding: ')}") from None
     kept = ones_like(input) if padding_idx is None else input != padding_idx % weight.shape[0]
     kept = kept.to(dtypes.int64)
     if mode == "max":

@@ -21,7 +21,7 @@ def gather(input: Any, dim: int, index: Any, *, sparse_grad: bool = False) -> An
 
 @composite
 def take_along_dim(input: Any, indices: Any, dim: Any = None) -> Any:
-    """gather with the other dimensions broadcast; of the flattened tensor without dim."""
+    """gather with the other dimensions broadcast, and negative indices from the end; of the flattened tensor without dim."""
     if dim is None:
         return gather(input.reshape(-1), 0, indices.reshape(-1))
     d = dim_of("take_along_dim", input, dim)
@@ -30,7 +30,9 @@ def take_along_dim(input: Any, indices: Any, dim: Any = None) -> Any:
     shape = broadcast_shapes(a, b)
     ours = tuple(input.shape[d] if i == d else n for i, n in enumerate(shape))
     theirs = tuple(indices.shape[d] if i == d else n for i, n in enumerate(shape))
-    return gather(expand(input, ours), d, expand(indices, theirs))
+    size = input.shape[d]
+    counted = row("where", (indices < 0) & (indices >= -size), indices + size, indices)  # from the end
+    return gather(expand(input, ours), d, expand(counted, theirs))
 
 
 @composite
@@ -113,6 +115,10 @@ def _at_positions(name: str, input: Any, dim: int, index: Any) -> tuple[Any, ...
 @composite(inplace=True)
 def index_copy(input: Any, dim: int, index: Any, source: Any) -> Any:
     """input with the slices at the given positions along dim replaced by source's."""
+    size = input.shape[dim] if input.ndim else 1
+    if index.numel() and int(index.min()) < 0:  # which index_fill counts from the end
+        raise IndexError(f"index_copy: index {int(index.min())} is out of bounds for dimension {dim} with size {size}; "
+                         f"expected 0 ≤ index < {size}")  # fmt: skip
     return row("setitem", input, source, index=_at_positions("index_copy", input, dim, index))
 
 

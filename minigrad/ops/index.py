@@ -85,16 +85,15 @@ def _along(m: Any, index: Any, dim: int, shape: tuple[int, ...]) -> tuple[Any, .
     return tuple(grids)
 
 
-def _indices(name: str, index: Any, size: int) -> None:
-    """Refuses an index outside the dimension: NumPy would wrap a negative one silently."""
+def _indices(name: str, index: Any, size: int, error: type[Exception] = IndexError) -> None:
+    """Refuses an index outside the dimension, with PyTorch's error: NumPy would wrap a negative one silently."""
     if index.dtype.kind not in "iu":
         raise RuntimeError(
             f"{name}(): Expected dtype int64 for index, got {index.dtype}; convert with .long()"
         )
     if index.size and (index.min() < 0 or index.max() >= size):
         bad = int(index.min()) if index.min() < 0 else int(index.max())
-        as_torch = RuntimeError if name in ("gather", "scatter", "scatter_add") else IndexError
-        raise as_torch(
+        raise error(
             f"{name}: index {bad} is out of bounds for dimension with size {size}; expected 0 ≤ index < {size}"
         )
 
@@ -111,7 +110,7 @@ def gather(m, x, index, *, dim):
     if index.ndim != x.ndim:
         raise RuntimeError(f"gather: Index tensor must have the same number of dimensions as input tensor, "
                            f"got {index.shape} for {x.shape}")  # fmt: skip
-    _indices("gather", index, x.shape[dim])
+    _indices("gather", index, x.shape[dim], RuntimeError)
     return x[_along(m, index, dim % x.ndim, x.shape)]
 
 
@@ -140,7 +139,7 @@ def _corner(name: str, x: Any, index: Any, src: Any, dim: int) -> Any:
     if not index.ndim == src.ndim == x.ndim or any(others) or any(map(operator.gt, index.shape, src.shape)):
         raise RuntimeError(f"{name}: Expected index {list(index.shape)} to be no larger than self {list(x.shape)} apart "
                            f"from dimension {along} and to be no larger size than src {list(src.shape)}")  # fmt: skip
-    _indices(name, index, x.shape[along])
+    _indices(name, index, x.shape[along], RuntimeError)
     return src[tuple(slice(n) for n in index.shape)]
 
 
@@ -209,7 +208,7 @@ def _(m, g, index, x_shape, dim):
 )
 def index_add(m, x, index, source, *, dim, alpha=1):
     """x with alpha · source added, slice by slice, at the given positions along dim."""
-    _indices("index_add", index, x.shape[dim])
+    _indices("index_add", index, x.shape[dim], RuntimeError if x.ndim > 1 else IndexError)
     out = m.array(x, copy=True)
     at = (slice(None),) * (dim % x.ndim) + (index,)
     m.add.at(out, at, source if alpha == 1 else alpha * source)
