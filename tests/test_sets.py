@@ -285,7 +285,8 @@ def test_progress_tells_rate_and_time_left(monkeypatch, capsys):
 def test_another_hash_is_refused_and_nothing_left(server, tmp_path):
     server.files["f.bin"] = BODY
     with pytest.raises(
-        RuntimeError, match=f"f.bin from .* expected SHA-256 {'0' * 64}, got {HASH}.*Nothing was kept"
+        RuntimeError,
+        match=f"f.bin: not the file .* expected SHA-256 {'0' * 64}, got {HASH}.*Nothing was kept",
     ):
         download([server.url + "f.bin"], tmp_path / "f.bin", "0" * 64)
     assert list(tmp_path.iterdir()) == []
@@ -304,6 +305,16 @@ def test_the_next_mirror_serves_when_one_does_not(server, tmp_path):
     server.files["f.bin"] = BODY
     urls = [server.url + "gone", "http://127.0.0.1:9/", server.url + "f.bin"]
     assert download(urls, tmp_path / "f.bin", HASH).read_bytes() == BODY
+
+
+def test_the_next_mirror_serves_when_one_has_another_file(server, tmp_path, capsys):
+    server.files["old"], server.files["f.bin"] = b"an older file, longer than it: " + BODY, BODY
+    urls = [server.url + "old", server.url + "f.bin"]
+    assert download(urls, tmp_path / "f.bin", HASH).read_bytes() == BODY
+    assert server.asked == ["/old", "/f.bin"] and [p.name for p in tmp_path.iterdir()] == ["f.bin"]
+    with pytest.raises(RuntimeError, match=r"old: not the file .*; .*gone: HTTP Error 404.*Nothing was kept"):
+        download([server.url + "old", server.url + "gone"], tmp_path / "g.bin", HASH)
+    assert [p.name for p in tmp_path.iterdir()] == ["f.bin"]
 
 
 def test_no_answer_names_every_url(server, tmp_path):
@@ -416,7 +427,9 @@ def test_a_set_downloads_to_the_root_given(server, tmp_path, monkeypatch):
 def test_a_failed_download_of_a_set_lists_the_places_too(server, tmp_path, monkeypatch):
     serve(server, monkeypatch, tmp_path)
     server.files["train-labels-idx1-ubyte.gz"] = b"another"
-    with pytest.raises(RuntimeError, match=r"train-labels-idx1-ubyte.gz from .* expected SHA-256") as caught:
+    with pytest.raises(
+        RuntimeError, match=r"train-labels-idx1-ubyte.gz: not the file .* expected SHA-256"
+    ) as caught:
         FashionMNIST()
     assert str(tmp_path / "debian") in caught.value.__notes__[-1]
     assert [p.name for p in (cache_folder() / "fashion-mnist").iterdir()] == ["train-images-idx3-ubyte.gz"]

@@ -17,13 +17,13 @@ _STALE = 3600.0  # seconds after which a part file can't be another process's do
 
 
 def download(urls: Sequence[str], path: str | os.PathLike[str], sha256: str, timeout: float = 30.0) -> Path:
-    """Fetches the first of ``urls`` that answers to ``path`` and returns it.
+    """Fetches the first of ``urls`` that answers with the right file to ``path`` and returns it.
 
     It is written beside ``path`` under a temporary name, checked against ``sha256``, flushed to disk and
     renamed. Whatever goes wrong, Ctrl-C included, nothing is left; a killed process leaves a
     ``.part`` file that the next download clears away.
 
-    Raises RuntimeError naming the file, what was expected and what came: no URL answers, a length or
+    Raises RuntimeError naming the file, what was expected and what came from each URL: no answer, a length or
     hash that differs. OSError when the folder can't be written or the disk is full.
     """
     target = Path(path)
@@ -41,7 +41,7 @@ def download(urls: Sequence[str], path: str | os.PathLike[str], sha256: str, tim
                 try:
                     _fetch(url, target, out, sha256, timeout)
                     break
-                except _Unreachable as e:
+                except _NotHere as e:
                     problems.append(f"{url}: {e}")
                     out.seek(0)
                     out.truncate()
@@ -49,7 +49,7 @@ def download(urls: Sequence[str], path: str | os.PathLike[str], sha256: str, tim
                 raise RuntimeError(
                     f"download: could not fetch {target.name}: "
                     + "; ".join(problems)
-                    + f". Check the network, or put the file at {target} yourself"
+                    + f". Nothing was kept. Check the network, or put the file at {target} yourself"
                 )
             out.flush()
             os.fsync(out.fileno())
@@ -64,8 +64,8 @@ def download(urls: Sequence[str], path: str | os.PathLike[str], sha256: str, tim
     return target
 
 
-class _Unreachable(Exception):
-    """This URL doesn't give the file; another may."""
+class _NotHere(Exception):
+    """This URL doesn't give the file, or gives another; the next may have it."""
 
 
 def _fetch(url: str, target: Path, out: Any, sha256: str, timeout: float) -> None:
@@ -91,14 +91,12 @@ def _fetch(url: str, target: Path, out: Any, sha256: str, timeout: float) -> Non
     except _Disk as e:
         raise e.error from None
     except (urllib.error.URLError, http.client.HTTPException, OSError, ValueError) as e:
-        raise _Unreachable(str(e) or type(e).__name__) from None
+        raise _NotHere(str(e) or type(e).__name__) from None
     if total is not None and got != total:
-        raise _Unreachable(f"truncated: expected {total:,} bytes, got {got:,}")
+        raise _NotHere(f"truncated: expected {total:,} bytes, got {got:,}")
     if digest.hexdigest() != sha256:
-        raise RuntimeError(
-            f"download: {target.name} from {url} is not the file it should be: expected SHA-256 {sha256}, "
-            f"got {digest.hexdigest()} over {got:,} bytes. Nothing was kept; try again, and if it stays "
-            f"so put a copy with that hash at {target} yourself"
+        raise _NotHere(
+            f"not the file it should be: expected SHA-256 {sha256}, got {digest.hexdigest()} over {got:,} bytes"
         )
 
 
