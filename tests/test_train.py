@@ -1121,6 +1121,15 @@ def test_history_prints_a_table():
     assert repr(history()) == "<History of 3 epochs: loss, val_loss>"
 
 
+def test_a_learning_rate_has_one_form_in_the_whole_table():
+    h = History()
+    for epoch, rate in enumerate((2e-3, 9.5e-4, 0.05, 0.0, math.nan)):
+        h.append(epoch, {"loss": 0.002, "lr": rate, "lr-pg1": rate})
+    assert [line.split()[1:4] for line in str(h).splitlines()[1:]] == [
+        ["0.0020", r, r] for r in ("2.00e-03", "9.50e-04", "5.00e-02", "0.00e+00", "-")
+    ]
+
+
 def test_history_goes_through_its_state():
     copy = History()
     copy.load_state_dict(history().state_dict())

@@ -102,12 +102,18 @@ def header(names: Sequence[str]) -> str:
 
 def line(names: Sequence[str], epoch: int, values: dict[str, float], seconds: float) -> str:
     """One epoch as a row under :func:`header`; epochs are counted from 1."""
-    cells = (f"{number(values.get(name, math.nan)):>{_width(name)}}" for name in names)
+    cells = (f"{_cell(name, values.get(name, math.nan)):>{_width(name)}}" for name in names)
     return f"{epoch + 1:>5}  " + "  ".join(cells) + f"  {duration(seconds):>7}"
 
 
 def _width(name: str) -> int:
     return max(len(name), 8)
+
+
+def _cell(name: str, value: float) -> str:
+    """A learning rate goes through several powers of ten in a run, so all of its column has them."""
+    rate = name == "lr" or name.startswith("lr-")
+    return f"{value:.2e}" if rate and math.isfinite(value) else number(value)
 
 
 def number(value: float) -> str:
