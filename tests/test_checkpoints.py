@@ -1,5 +1,6 @@
 """Checkpoints: a run cut anywhere and resumed ends as the uncut one, bit by bit, and a file is whole or absent."""
 
+import io
 import json
 import os
 import random
@@ -24,6 +25,7 @@ from minigrad.train import (
     LearningRateMonitor,
     LightningModule,
     ModelCheckpoint,
+    ProgressBar,
     load_checkpoint,
     load_weights,
     save_checkpoint,
@@ -329,6 +331,21 @@ def test_a_resumed_run_says_so(tmp_path, capsys):
     assert capsys.readouterr().out.startswith(
         f"resumed from {tmp_path}/c.safetensors: epoch 2, batch 0, step 6\nepoch"
     )
+
+
+@pytest.mark.parametrize("bar", [False, True])
+def test_a_resumed_run_that_was_over_says_so_and_begins_no_epoch(tmp_path, bar):
+    if bar:
+        pytest.importorskip("tqdm")
+    fit(linear(), quiet(max_epochs=2, callbacks=ModelCheckpoint(tmp_path, "c")))
+    for epochs in (2, 1):
+        said = io.StringIO()
+        callbacks = [ModelCheckpoint(tmp_path, "c"), ProgressBar(stream=said, bar=bar, every=0)]
+        trainer = quiet(max_epochs=epochs, callbacks=callbacks)
+        assert len(fit(linear(), trainer, ckpt_path=tmp_path / "c.safetensors")) == 2
+        assert said.getvalue() == (
+            f"resumed from {tmp_path}/c.safetensors: it was over, with 2 of {epochs} epochs, step 12\n"
+        )
 
 
 # ---- what is in the file ---------------------------------------------------------------------------------

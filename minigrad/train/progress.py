@@ -49,11 +49,14 @@ class ProgressBar(Callback):
                     ) from None
 
     def on_train_start(self, trainer: Any, model: Any) -> None:
+        over = 0 < trainer.max_epochs <= trainer.current_epoch and not trainer.loop.begun
         if trainer.resumed_from:
-            self._print(
-                f"resumed from {trainer.resumed_from}: epoch {trainer.current_epoch + 1}, "
-                f"batch {trainer.loop.batch}, step {trainer.global_step}"
-            )
+            at = f"epoch {trainer.current_epoch + 1}, batch {trainer.loop.batch}"
+            if over:
+                at = f"it was over, with {trainer.current_epoch} of {trainer.max_epochs} epochs"
+            self._print(f"resumed from {trainer.resumed_from}: {at}, step {trainer.global_step}")
+        if over:
+            return
         self._begin(trainer, trainer.num_training_batches, self._epoch(trainer), trainer.loop.batch)
         self._rate = _Rate(trainer.batches_done)
 
