@@ -299,7 +299,7 @@ def trained_with(run, tmp_path, *options):
     (["--task", "binary", "--positive", 3], {"task": "binary", "positive": "3"}),
     (["--plain"], {**PLAIN, "optimizer": "adam"}),
     (["--plain", "--lr", 0.5, "--schedule", "step"], {"lr": 0.5, "schedule": "step", "standardize": False}),
-    (["--plain", "--optimizer", "sgd"], {**PLAIN, "optimizer": "sgd", "lr": 0.05}),
+    (["--plain", "--optimizer", "sgd"], {**PLAIN, "optimizer": "sgd", "lr": 0.05, "momentum": 0.9}),
 ])  # fmt: skip
 def test_an_option_changes_its_choice_and_nothing_else(run, tmp_path, options, expected):
     found = trained_with(run, tmp_path, *options).recipe
@@ -392,9 +392,11 @@ def test_pictures_are_png_or_svg_or_none(run, tmp_path, monkeypatch):
         monkeypatch.setitem(sys.modules, name, None)
     assert run("train", "digits", "--out", "b", *small)[0] == 0
     assert len(list((tmp_path / "b").glob("*.svg"))) == 3 and not list((tmp_path / "b").glob("*.png"))
-    status, out, _ = run("train", "digits", "--out", "c", *small, "--pictures", "png")
-    assert status == 0 and "no pictures: " in out and "pip install matplotlib" in out
-    assert not [p for p in (tmp_path / "c").iterdir() if p.suffix in (".png", ".svg")]
+    for argv in (["train", "digits", "--out", "c", *small], ["train", "--resume", "b"], ["evaluate", "b"]):
+        status, out, err = run(*argv, "--pictures", "png")
+        assert (status, out) == (1, "") and err.startswith("minigrad: --pictures png needs matplotlib")
+        assert "pip install matplotlib, or ask for svg" in err and err.count("\n") == 1
+    assert not (tmp_path / "c").exists()
 
 
 def test_standardised_pixels_have_mean_zero_everywhere_and_deviation_one():
@@ -451,8 +453,26 @@ def test_a_run_that_was_cut_and_resumed_ends_bit_equal_to_the_uncut_run(
 def test_a_run_that_is_over_can_be_resumed_and_stays_as_it_is(run, tmp_path):
     assert run("train", "digits", "--out", "r", *FAST)[0] == 0
     before = weights(tmp_path / "r")
-    assert run("train", "--resume", "r")[0] == 0
-    assert weights(tmp_path / "r") == before and (tmp_path / "r").glob("curves.*")
+    status, out, _ = run("train", "--resume", "r")
+    assert status == 0 and "checkpoint.safetensors: it was over, with 1 of 1 epochs, step 3\n" in out
+    assert "epoch 2" not in out
+    assert weights(tmp_path / "r") == before and list((tmp_path / "r").glob("curves.*"))
+
+
+def test_a_recipe_has_the_momentum_of_its_optimizer_alone(run, tmp_path):
+    for k, (optimizer, momentum) in enumerate(
+        (("adam", None), ("sgd", 0.9), ("rmsprop", 0.0), ("adagrad", None))
+    ):
+        assert run("train", "digits", "--optimizer", optimizer, "--out", str(k), *FAST)[0] == 0
+        path = tmp_path / str(k) / "run.json"
+        assert json.loads(path.read_text())["recipe"]["momentum"] == momentum
+    before = path.read_text()
+    path.write_text(before.replace('"momentum": null', '"momentum": 0.9'))  # as earlier versions wrote it
+    assert run("evaluate", str(k))[0] == 0
+    path = tmp_path / "1" / "run.json"
+    path.write_text(path.read_text().replace('"momentum": 0.9', '"momentum": null'))
+    status, _, err = run("evaluate", "1")
+    assert status == 1 and "not a recipe that can be run" in err and err.count("\n") == 1
 
 
 def test_a_run_cut_before_its_first_checkpoint_begins_anew(run, tmp_path):

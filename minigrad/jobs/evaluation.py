@@ -11,6 +11,7 @@ from .images import open_set, part_of
 def evaluate(options: Any) -> int:
     """Measures the run's network, prints the scores and, where asked, draws the pictures anew."""
     say = runs.sayer(options)
+    runs.check_pictures(options.pictures)
     run = runs.read(options.run)
     model = runs.trained(run)
     root = options.root if options.root is not None else run.root

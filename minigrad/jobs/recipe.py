@@ -18,6 +18,7 @@ OPTIMIZERS = {  # name: class in minigrad.optim, learning rate where none is giv
     "adagrad": ("Adagrad", 2e-2),
 }  # fmt: skip
 SCHEDULES = ("cosine", "linear", "step", "exponential", "onecycle", "none")
+MOMENTUM = {"sgd": 0.9, "rmsprop": 0.0}  # where none is given; the others have none
 PLAIN: dict[str, Any] = {"lr": 1e-3, "schedule": "none", "label_smoothing": 0.0, "standardize": False}
 
 
@@ -33,7 +34,7 @@ class Recipe:
     batch_size: int = 32
     optimizer: str = "adam"
     lr: float = 2e-3
-    momentum: float = 0.9  # of SGD and RMSprop alone
+    momentum: float | None = None  # of SGD and RMSprop alone
     weight_decay: float = 0.0
     schedule: str = "cosine"
     label_smoothing: float = 0.0
@@ -66,10 +67,12 @@ class Recipe:
         if "lr" not in given and optimizer in OPTIMIZERS and not (plain and optimizer == "adam"):
             made = replace(made, lr=OPTIMIZERS[optimizer][1])
         made = replace(made, **given)
-        if "momentum" in given and made.optimizer not in ("sgd", "rmsprop"):
-            raise JobError(f"--momentum is for sgd and rmsprop; {made.optimizer} has none: leave it out")
-        if made.optimizer == "rmsprop" and "momentum" not in given:
-            made = replace(made, momentum=0.0)
+        if "momentum" in given and made.optimizer not in MOMENTUM:
+            raise JobError(
+                f"--momentum is for {' and '.join(MOMENTUM)}; {made.optimizer} has none: leave it out"
+            )
+        if "momentum" not in given:
+            made = replace(made, momentum=MOMENTUM.get(made.optimizer))
         made.check()
         return made
 
@@ -95,6 +98,8 @@ class Recipe:
             ("lr", 0.0, float("inf")), ("momentum", 0.0, 1.0), ("weight_decay", 0.0, float("inf")), ("label_smoothing", 0.0, 1.0)
         ):  # fmt: skip
             value = getattr(self, name)
+            if name == "momentum" and value is None and self.optimizer not in MOMENTUM:
+                continue
             if not low <= value < high:
                 below = f" and below {high:g}" if high < float("inf") else " and finite"
                 raise JobError(f"--{name.replace('_', '-')} is at least {low:g}{below}, got {value:g}")
@@ -154,7 +159,7 @@ def build_loss(recipe: Recipe) -> Callable[[Any, Any], Any]:
 def build_optimizer(recipe: Recipe, parameters: Any) -> Any:
     from .. import optim
 
-    extra = {"momentum": recipe.momentum} if recipe.optimizer in ("sgd", "rmsprop") else {}
+    extra = {"momentum": recipe.momentum} if recipe.optimizer in MOMENTUM else {}
     kind = getattr(optim, OPTIMIZERS[recipe.optimizer][0])
     return kind(parameters, lr=recipe.lr, weight_decay=recipe.weight_decay, **extra)
 

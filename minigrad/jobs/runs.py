@@ -231,6 +231,19 @@ def draw_predictions(
     return [matrix, sheet]
 
 
+def check_pictures(kind: str) -> None:
+    """Refuses PNG without matplotlib, before anything is computed."""
+    from ..pictures.training import Raster
+
+    if kind == "png":
+        try:
+            Raster(1, 1, "")
+        except ImportError as e:
+            raise JobError(
+                f"--pictures png needs matplotlib ({e}): pip install matplotlib, or ask for svg"
+            ) from None
+
+
 def sayer(options: Any) -> Callable[[str], None]:
     """Prints for people: to standard output, to standard error where that is for JSON, or nowhere."""
     import sys

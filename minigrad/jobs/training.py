@@ -22,6 +22,7 @@ def train(options: Any) -> int:
     say = runs.sayer(options)
     if options.threads is not None and options.threads < 1:
         raise JobError(f"--threads is at least 1, got {options.threads}")
+    runs.check_pictures(options.pictures)
     run, chosen = _resumed(options) if options.resume is not None else _begun(options)
     say(chosen.sentence)
     say(
@@ -43,7 +44,7 @@ def _whole(run: Run, chosen: Chosen, options: Any, say: Callable[[str], None]) -
     measured = runs.measure(model.eval(), run, test_part)
     found["test"] = runs.scores(run, measured)
     run._replace(results=found).save()
-    files = _drawn(run, test_part, measured, found["test"], history, options.pictures, say)
+    files = _drawn(run, test_part, measured, found["test"], history, options.pictures)
     say(f"{runs.headline(run, found['test'])}, in {_time(found['seconds'])}")
     say("wrote " + ", ".join(str(f) for f in files))
     say(f"next: python -m minigrad evaluate {_quoted(run.folder)}")
@@ -254,7 +255,6 @@ def _drawn(
     scores: dict[str, Any],
     history: Any,
     kind: str,
-    say: Callable[[str], None],
 ) -> list[Path]:
     files = [run.folder / n for n in (runs.RUN, runs.CHECKPOINT, runs.HISTORY_CSV, runs.HISTORY_JSON)]
     if kind == "none":
@@ -262,15 +262,11 @@ def _drawn(
     from .. import pictures
 
     suffix = "" if kind == "auto" else f".{kind}"
-    try:
-        title = runs.headline(run, scores)
-        files.append(
-            pictures.curves(history, run.folder / f"curves{suffix}", title=title, names=("train", "test"))
-        )
-        return files + runs.draw_predictions(run, part, measured, scores, run.folder, kind)
-    except ImportError as e:  # --pictures png without matplotlib: the run is over, and whole
-        say(f"no pictures: {e}")
-        return files
+    title = runs.headline(run, scores)
+    files.append(
+        pictures.curves(history, run.folder / f"curves{suffix}", title=title, names=("train", "test"))
+    )
+    return files + runs.draw_predictions(run, part, measured, scores, run.folder, kind)
 
 
 def _time(seconds: float) -> str:
