@@ -100,9 +100,11 @@ class Recipe:
             value = getattr(self, name)
             if name == "momentum" and value is None and self.optimizer not in MOMENTUM:
                 continue
-            if not low <= value < high:
+            if value is None or not low <= value < high:
                 below = f" and below {high:g}" if high < float("inf") else " and finite"
-                raise JobError(f"--{name.replace('_', '-')} is at least {low:g}{below}, got {value:g}")
+                raise JobError(
+                    f"--{name.replace('_', '-')} is at least {low:g}{below}, got {'nothing' if value is None else f'{value:g}'}"
+                )
 
     def steps(self, images: int) -> int:
         """Optimizer steps of the whole run."""

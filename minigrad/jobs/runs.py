@@ -233,9 +233,9 @@ def draw_predictions(
 
 def check_pictures(kind: str) -> None:
     """Refuses PNG without matplotlib, before anything is computed."""
-    from ..pictures.training import Raster
-
     if kind == "png":
+        from ..pictures.training import Raster
+
         try:
             Raster(1, 1, "")
         except ImportError as e:

@@ -53,7 +53,7 @@ class ProgressBar(Callback):
         if trainer.resumed_from:
             at = f"epoch {trainer.current_epoch + 1}, batch {trainer.loop.batch}"
             if over:
-                at = f"it was over, with {trainer.current_epoch} of {trainer.max_epochs} epochs"
+                at = f"it was over after epoch {trainer.current_epoch}"
             self._print(f"resumed from {trainer.resumed_from}: {at}, step {trainer.global_step}")
         if over:
             return
