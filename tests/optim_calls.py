@@ -6,6 +6,7 @@ the promises are in ``test_optim_torch.py`` and ``test_torch_answers.py``.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -119,6 +120,7 @@ SCHEDULES: dict[str, Callable[[Any, Any], Any]] = {
     "OneCycleLR three phases": lambda s, o: s.OneCycleLR(o, 0.3, 200, three_phase=True, base_momentum=[0.7, 0.8]),
     "OneCycleLR without momentum": lambda s, o: s.OneCycleLR(o, 0.3, 200, cycle_momentum=False),
     "OneCycleLR factors": lambda s, o: s.OneCycleLR(o, 0.3, 200, div_factor=10.0, final_div_factor=5.0, max_momentum=0.99),
+    "OneCycleLR only down": lambda s, o: s.OneCycleLR(o, 0.3, 200, pct_start=0.0),
     "CyclicLR": lambda s, o: s.CyclicLR(o, 0.01, [0.2, 0.1], 7, 5),
     "CyclicLR triangular2": lambda s, o: s.CyclicLR(o, 0.01, 0.2, 6, mode="triangular2"),
     "CyclicLR exp_range": lambda s, o: s.CyclicLR(o, 0.01, 0.2, 6, mode="exp_range", gamma=0.99),
@@ -133,6 +135,7 @@ SCHEDULES: dict[str, Callable[[Any, Any], Any]] = {
     "SequentialLR of restarts": lambda s, o: s.SequentialLR(
         o, [s.ConstantLR(o, 0.1, 4), s.CosineAnnealingWarmRestarts(o, 9, 2)], [5]
     ),
+    "SequentialLR after one step": lambda s, o: s.SequentialLR(o, [s.ConstantLR(o, 0.1, 4), s.StepLR(o, 3)], [1]),
     "SequentialLR nested": lambda s, o: s.SequentialLR(
         o, [s.SequentialLR(o, [s.ConstantLR(o, 0.5, 3), s.StepLR(o, 4, 0.5)], [6]), s.MultiStepLR(o, [3, 5])], [20]
     ),
@@ -151,6 +154,8 @@ PLATEAUS: list[dict[str, Any]] = [
 
 BAD_SCHEDULES: list[tuple[str, Any]] = [
     ("not an optimizer", lambda s, o: s.StepLR(3, 1)),
+    ("no optimizer for one cycle", lambda s, o: s.OneCycleLR(3, 0.1, 10)),
+    ("no optimizer for cycles", lambda s, o: s.CyclicLR(3, 0.1, 0.2)),
     ("factor", lambda s, o: s.ConstantLR(o, 1.5)),
     ("start factor", lambda s, o: s.LinearLR(o, 0.0)),
     ("end factor", lambda s, o: s.LinearLR(o, 0.5, 1.5)),
@@ -161,6 +166,7 @@ BAD_SCHEDULES: list[tuple[str, Any]] = [
     ("lambdas", lambda s, o: s.LambdaLR(o, [cubic])),
     ("no lambda", lambda s, o: s.MultiplicativeLR(o, 3)),
     ("no length", lambda s, o: s.OneCycleLR(o, 0.1)),
+    ("epochs alone", lambda s, o: s.OneCycleLR(o, 0.1, epochs=3)),
     ("total_steps", lambda s, o: s.OneCycleLR(o, 0.1, 0)),
     ("epochs", lambda s, o: s.OneCycleLR(o, 0.1, epochs=-1, steps_per_epoch=3)),
     ("steps_per_epoch", lambda s, o: s.OneCycleLR(o, 0.1, epochs=1, steps_per_epoch=2.5)),
@@ -199,10 +205,35 @@ def seen(optimizer: Any) -> list[Any]:
     ]
 
 
+ON_THE_EDGE: list[dict[str, Any]] = [
+    *({"mode": m, "threshold_mode": t, "threshold": 0.0, "patience": 1} for m in ("min", "max") for t in ("rel", "abs")),
+    {"patience": 0, "factor": 0.5, "eps": 0.05},
+]  # fmt: skip
+
+
 def metrics(count: int) -> list[float]:
     """A loss that falls, and trembles."""
     rng = np.random.default_rng(1)
     return [1 / (1 + k / 20) + 0.05 * rng.standard_normal() for k in range(count)]
+
+
+def later(make: Callable[[Any, Any], Any], t: int = 11) -> Callable[[Any, Any], Any]:
+    """The same schedule going on from step t, with an optimizer that was there before."""
+
+    def made(schedules: Any, optimizer: Any) -> Any:
+        class Later:
+            def __getattr__(self, which: str) -> Any:
+                return functools.partial(getattr(schedules, which), last_epoch=t)
+
+        for g in optimizer.param_groups:
+            g["initial_lr"] = g["lr"]
+            g |= {"max_lr": 0.3, "min_lr": 1e-5, "max_momentum": 0.9, "base_momentum": 0.8}
+        return make(Later(), optimizer)
+
+    return made
+
+
+SINGLE = [n for n in SCHEDULES if "Sequential" not in n and "Chained" not in n]  # those that take last_epoch
 
 
 # ---- clipping --------------------------------------------------------------------------------------------

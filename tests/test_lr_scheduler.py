@@ -37,7 +37,7 @@ def cosine(t: int, low: float, high: float, period: int) -> float:
 
 FORMULAS: dict[str, tuple[Callable[[Any], Any], Callable[[int, float], float]]] = {
     "StepLR": (lambda o: schedules.StepLR(o, 4, 0.5), lambda t, lr: lr * 0.5 ** (t // 4)),
-    "MultiStepLR": (lambda o: schedules.MultiStepLR(o, [2, 5, 5]), lambda t, lr: lr * 0.1 ** ((t >= 2) + 2 * (t >= 5))),
+    "MultiStepLR": (lambda o: schedules.MultiStepLR(o, [2, 5, 5, 13]), lambda t, lr: lr * 0.1 ** ((t >= 2) + 2 * (t >= 5) + (t >= 13))),
     "ConstantLR": (lambda o: schedules.ConstantLR(o, 0.25, 3), lambda t, lr: lr * (0.25 if t < 3 else 1)),
     "LinearLR": (lambda o: schedules.LinearLR(o, 0.5, 1.0, 8), lambda t, lr: lr * (0.5 + 0.5 * min(t, 8) / 8)),
     "ExponentialLR": (lambda o: schedules.ExponentialLR(o, 0.9), lambda t, lr: lr * 0.9**t),
@@ -270,10 +270,36 @@ def test_the_epoch_argument_warns_and_takes_the_closed_form() -> None:
     assert plateau.last_epoch == 7
 
 
-def test_get_lr_warns_outside_of_a_step() -> None:
-    schedule = schedules.StepLR(optimizer_of(0.5), 2)
-    with pytest.warns(UserWarning, match="please use `get_last_lr"):
+@pytest.mark.parametrize("name", [n for n in FORMULAS if n not in ("SequentialLR", "ChainedScheduler")])
+def test_get_lr_warns_outside_of_a_step(name: str) -> None:
+    schedule = FORMULAS[name][0](optimizer_of(0.5, 0.1))
+    with pytest.warns(UserWarning, match="please use `get_last_lr") as told:
         schedule.get_lr()
+    assert told[0].filename == __file__
+
+
+def test_warnings_point_at_the_line_that_steps() -> None:
+    def overridden(optimizer: Any, schedule: Any) -> None:
+        optimizer.step = lambda: None
+        schedule.step()
+
+    for act in (
+        lambda o, s: s.step(),
+        overridden,
+        lambda o, s: (o.step(), s.step(3)),
+    ):
+        optimizer = optimizer_of(0.5)
+        with pytest.warns(UserWarning) as told:
+            act(optimizer, schedules.ExponentialLR(optimizer, 0.5))
+        assert [w.filename for w in told] == [__file__]
+
+
+def test_tensors_that_a_schedule_was_given_stay_as_they_are() -> None:
+    lr = minigrad.tensor(0.5)
+    optimizer = optim.SGD([minigrad.zeros(1, requires_grad=True)], lr=lr, momentum=0.9)
+    low, high = minigrad.tensor(0.25), minigrad.tensor(0.75)
+    trace(optimizer, schedules.CyclicLR(optimizer, low, high, 3), 7)
+    assert (low.item(), high.item()) == (0.25, 0.75) and lr.item() != 0.5
 
 
 def test_a_schedule_of_ones_own_needs_only_get_lr() -> None:

@@ -18,7 +18,9 @@ from optim_calls import (
     PLATEAUS,
     SCHEDULES,
     SHAPES,
+    SINGLE,
     gradients,
+    later,
     metrics,
     parameters,
     scheduled_optimizer,
@@ -218,27 +220,10 @@ def test_step_with_an_epoch_takes_the_closed_form(name: str) -> None:
         assert seen(pair[0]) == seen(pair[1])
 
 
-@pytest.mark.parametrize("name", [n for n in SCHEDULES if "Sequential" not in n and "Chained" not in n])
+@pytest.mark.parametrize("name", SINGLE)
 def test_last_epoch_goes_on_from_there(name: str) -> None:
-    import functools
-
-    def later(schedules: Any, optimizer: Any) -> Any:
-        class Later:
-            def __getattr__(self, which: str) -> Any:
-                return functools.partial(getattr(schedules, which), last_epoch=11)
-
-        for g in optimizer.param_groups:
-            g |= {
-                "initial_lr": g["lr"],
-                "max_lr": 0.3,
-                "min_lr": 1e-5,
-                "max_momentum": 0.9,
-                "base_momentum": 0.8,
-            }
-        return SCHEDULES[name](Later(), optimizer)
-
-    pair = optimizers()
-    schedules = later(lr_scheduler, pair[0]), later(torch.optim.lr_scheduler, pair[1])
+    pair, make = optimizers(), later(SCHEDULES[name])
+    schedules = make(lr_scheduler, pair[0]), make(torch.optim.lr_scheduler, pair[1])
     for _ in range(40):
         assert seen(pair[0]) == seen(pair[1])
         both_step(pair, schedules)

@@ -25,7 +25,9 @@ from optim_calls import (
     PLATEAUS,
     SCHEDULES,
     SHAPES,
+    SINGLE,
     gradients,
+    later,
     metrics,
     parameters,
     scheduled_optimizer,
@@ -111,7 +113,7 @@ SAID = (0, 1, 5, 13, 34, 60, 144)  # steps of a schedule told one by one
 
 def rates(optimizer: Any, schedule: Any, steps: list[tuple[Any, ...]]) -> dict[str, Any]:
     """The learning rates and momenta that a schedule sets when it is stepped with such arguments, and its state."""
-    found = [seen(optimizer)]
+    found = [[*seen(optimizer), list(schedule.get_last_lr())]]
     for args in steps:
         optimizer.step()
         schedule.step(*args)
@@ -142,6 +144,8 @@ def schedules(t: Any) -> list[dict[str, Any]]:
             add(name, optimizer, make, [()] * 199)
     for name in CLOSED:
         add(f"{name} by epochs", "Adam", SCHEDULES[name], [(e,) for e in (0, 5, 3, 17, 60, 2)])
+    for name in SINGLE:
+        add(f"{name} from step 11", "Adam", later(SCHEDULES[name]), [()] * 40)
     for k in (1, 2):
         fractions = [(6.5 + i / 4,) for i in range(40)]
         add(
@@ -180,10 +184,12 @@ def optim_refusals(t: Any) -> list[list[str]]:
 
 
 def signatures(t: Any) -> dict[str, list[list[str]]]:
-    """Arguments of optimizers and schedules: name, default, kind."""
+    """Arguments of optimizers, schedules and clipping: name, default, kind."""
     made = {name: getattr(t.optim, name) for name in CASES}
     made |= {n: getattr(t.optim.lr_scheduler, n) for n in dict.fromkeys([s.split()[0] for s in SCHEDULES])}
     made["ReduceLROnPlateau"] = t.optim.lr_scheduler.ReduceLROnPlateau
+    clips = ("clip_grad_norm_", "clip_grad_value_", "clip_grads_with_norm_", "get_total_norm")
+    made |= {name: getattr(t.nn.utils, name) for name in clips}
     return {
         name: [[p.name, repr(p.default), p.kind.name] for p in inspect.signature(kind).parameters.values()]
         for name, kind in made.items()
