@@ -681,8 +681,9 @@ def test_a_single_tensor_no_tensor_and_empty_ones_can_be_clipped() -> None:
     assert optim.get_total_norm(p.grad, 1).item() == 6.0
     optim.clip_grad_value_(p, 1.0)
     assert p.grad.tolist() == [1.0, -1.0]
-    with pytest.warns(UserWarning, match="empty generator, no gradient clipping will occur"):
+    with pytest.warns(UserWarning, match="empty generator, no gradient clipping will occur") as told:
         optim.clip_grad_norm_((t for t in ()), 1.0)
+    assert told[0].filename == __file__
 
 
 def test_a_known_norm_scales_alone() -> None:
