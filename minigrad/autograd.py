@@ -132,6 +132,7 @@ class Node:
         "__weakref__", "attrs", "freed", "hooks", "kernel", "module", "op", "parents", "saved", "seq",
         "shapes", "trace",
     )  # fmt: skip
+    keeps = False  # may its rule have kept what it returns?
 
     def __init__(self, op: Any, parents: tuple[Any, ...], module: backend.ArrayModule) -> None:
         self.op, self.parents, self.module = op, parents, module

@@ -124,7 +124,8 @@ class Walk:
                 continue
             if self.check_nan:
                 _refuse_nan(node, i, r)
-            owned = not create and isinstance(parents[i][0], Variable) and getattr(r, "base", r) is None
+            owned = not (create or node.keeps) and isinstance(parents[i][0], Variable)
+            owned = owned and getattr(r, "base", r) is None
             if owned and r is given:
                 if known is None:
                     known = [*map(id, raw), *map(id, grads), *[id(s[0]) for s in node.saved.values()]]

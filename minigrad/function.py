@@ -69,6 +69,7 @@ class FunctionNode(Node):
     """One application of a :class:`Function`."""
 
     __slots__ = ("ctx", "function", "outputs", "sources")
+    keeps = True
 
     ctx: FunctionCtx
     function: type[Function]
@@ -130,9 +131,6 @@ class FunctionNode(Node):
                                    f"expected shape compatible with {list(fits[0])}")  # fmt: skip
             results.append(r if r is None or create else r._array)
         return results
-
-    def owns(self, r: Any, grads: list[Any], results: list[Any]) -> bool:
-        return False  # backward may have kept what it returns
 
 
 def _reduces(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
