@@ -241,11 +241,19 @@ def _refuse_nan(node: Node, i: int, r: Any) -> None:
                            f"{node.op.name} by its input {i}, {errors.describe(r)}, has NaN. {where}")  # fmt: skip
 
 
+def _tensors(name: str, argument: str, given: Any) -> list[Any]:
+    """One tensor or a sequence of them, as a list."""
+    found = list(given) if isinstance(given, Iterable) and not isinstance(given, Variable) else [given]
+    for t in found:
+        if not isinstance(t, Variable) and (t is not None or argument != "gradients"):
+            raise TypeError(f"{name}: expected {argument} to be a Tensor or a sequence of Tensors, got "
+                            f"{errors.describe(t)}")  # fmt: skip
+    return found
+
+
 def _roots(name: str, tensors: Any, gradients: Any) -> list[tuple[Any, Any]]:
-    tensors = [tensors] if isinstance(tensors, Variable) else list(tensors)
-    if gradients is None:
-        gradients = [None] * len(tensors)
-    gradients = [gradients] if isinstance(gradients, Variable) else list(gradients)
+    tensors = _tensors(name, "outputs", tensors)
+    gradients = [None] * len(tensors) if gradients is None else _tensors(name, "gradients", gradients)
     if len(gradients) != len(tensors):
         raise RuntimeError(f"{name}: got {len(tensors)} tensors and {len(gradients)} gradients")
     pairs = []
@@ -274,7 +282,7 @@ def _roots(name: str, tensors: Any, gradients: Any) -> list[tuple[Any, Any]]:
 
 
 def _wanted(name: str, inputs: Any) -> list[Any]:
-    inputs = [inputs] if isinstance(inputs, Variable) else list(inputs)
+    inputs = _tensors(name, "inputs", inputs)
     for i, t in enumerate(inputs):
         if not t.requires_grad:
             raise RuntimeError(f"{name}: One of the differentiated Tensors (input {i}) does not require grad; call "

@@ -136,6 +136,9 @@ def from_numpy(array: np.ndarray) -> Tensor:
 
 def from_dlpack(source: Any) -> Tensor:
     """A tensor that shares the memory of any object with ``__dlpack__``."""
+    if not hasattr(source, "__dlpack_device__"):
+        raise AttributeError(f"from_dlpack: expected an object with __dlpack__ and __dlpack_device__, got "
+                             f"{errors.describe(source)}; use as_tensor")  # fmt: skip
     kind = source.__dlpack_device__()[0]
     module = backend.module_named("cpu" if int(kind) == 1 else "cuda")
     return wrap(module.m.from_dlpack(source))

@@ -142,6 +142,12 @@ def in_a_fresh_python(code):
     return json.loads(call(sys.executable, "-c", code, cwd=ROOT))
 
 
+@pytest.mark.parametrize("path", ["utils.data.DataLoader", "utils.checkpoint.checkpoint", "nn.utils.rnn.pad_sequence",
+                                  "autograd.functional.hessian", "optim.lr_scheduler.StepLR", "func.functional_call"])  # fmt: skip
+def test_what_torch_shows_after_its_own_import_alone_is_reachable(path):
+    assert in_a_fresh_python(f"import json, minigrad; print(json.dumps(callable(minigrad.{path})))")
+
+
 def test_importing_loads_no_extra():
     loaded = in_a_fresh_python("import json, sys, minigrad; print(json.dumps(sorted(sys.modules)))")
     assert "minigrad.tensor" in loaded

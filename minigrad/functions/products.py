@@ -7,7 +7,9 @@ import math
 import string
 from typing import Any
 
+from .. import errors
 from ..op import composite
+from ..tensor import Tensor
 from .arguments import dim_of, factor_of, row
 from .reductions import sum
 from .shapes import expand, unsqueeze
@@ -152,6 +154,10 @@ def einsum(equation: Any, *operands: Any) -> Any:
 
 def _from_sublists(first: Any, rest: tuple[Any, ...]) -> tuple[str, tuple[Any, ...]]:
     items = [first, *rest]
+    for i, item in enumerate(items):
+        if (i % 2 == 0 and i < len(items) // 2 * 2) != isinstance(item, Tensor) or len(items) < 2:
+            raise TypeError(f"einsum: expected an equation and tensors, or each tensor followed by a list of its subscripts, "
+                            f"got {errors.describe(item)} in place {i}")  # fmt: skip
     letters = string.ascii_uppercase + string.ascii_lowercase  # in the order of the implicit output
     spell = lambda s: "".join("..." if i is Ellipsis else letters[i] for i in s)  # noqa: E731
     n = len(items) // 2

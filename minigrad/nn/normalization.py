@@ -152,7 +152,9 @@ class _BatchNorm(Module):
     def _check_input_dim(self, input: Tensor) -> None:
         if input.dim() not in self._dims:
             expected = " or ".join(f"{n}D" for n in self._dims)
-            raise ValueError(f"expected {expected} input (got {input.dim()}D input)")
+            raise ValueError(
+                f"{type(self).__name__}: expected {expected} input (got {input.dim()}D input); reshape it"
+            )
 
     def forward(self, input: Tensor) -> Tensor:
         self._check_input_dim(input)
