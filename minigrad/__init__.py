@@ -17,6 +17,7 @@ from . import autograd, backend, errors, functions
 from .autograd import (
     enable_grad,
     inference_mode,
+    is_anomaly_enabled,
     is_grad_enabled,
     is_inference_mode_enabled,
     no_grad,

@@ -2426,6 +2426,11 @@ AGREE = [
     y[:1] = -1e9
     r += [x, y]
     """,
+    """
+    with torch.autograd.detect_anomaly(check_nan=False):
+        r = [torch.is_anomaly_enabled()]
+    r.append(torch.is_anomaly_enabled())
+    """,
 ]
 
 REFUSED = [
