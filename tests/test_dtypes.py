@@ -112,3 +112,13 @@ def test_sums_of_long_columns_are_as_exact_as_pytorchs():
     exact = x.astype(np.float64).sum(0)
     assert np.abs(minigrad.from_numpy(x).sum(0).numpy() / exact - 1).max() < 2e-7
     assert np.abs(minigrad.from_numpy(x).mean(0).numpy() / (exact / len(x)) - 1).max() < 2e-7
+
+
+def test_scans_of_float32_do_not_drift():
+    x = np.random.default_rng(0).random(1_000_000, np.float32)
+    sums = minigrad.from_numpy(x).cumsum(0).numpy()
+    exact = np.cumsum(x, dtype=np.float64)
+    assert (np.abs(sums - exact) <= np.spacing(exact.astype(np.float32)) / 2).all(), "rounded once"
+    near_one = 1 + (x[:1000] - 0.5) / 100
+    products = minigrad.from_numpy(near_one).cumprod(0).numpy()
+    assert np.abs(products / np.cumprod(near_one, dtype=np.float64) - 1).max() <= 2.0**-24

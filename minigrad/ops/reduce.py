@@ -312,12 +312,19 @@ def all(m, x, *, dim=None, keepdim=False):
     return m.all(x, axis=axis, keepdims=keepdim).astype(m.uint8 if x.dtype == m.uint8 else bool)
 
 
+def _scanned(m: Any, name: str, x: Any, dim: int) -> Any:
+    """A scan adds or multiplies one after the other: float32 does so in float64, as in PyTorch, integers in int64."""
+    kept_as = m.int64 if x.dtype.kind in "iub" else x.dtype
+    if not x.ndim:
+        return x.astype(kept_as)
+    wide = m.float64 if x.dtype == m.float32 else kept_as
+    return m.asarray(getattr(m, name)(x, axis=dim, dtype=wide)).astype(kept_as, copy=False)
+
+
 @op(promote="match", cases=ALONG, public=False)
 def cumsum(m, x, *, dim):
     """yᵢ = x₁ + … + xᵢ along dim."""
-    if not x.ndim:
-        return x.astype(m.int64 if x.dtype.kind in "iub" else x.dtype)
-    return m.cumsum(x, axis=dim, dtype=m.int64 if x.dtype.kind in "iub" else None)
+    return _scanned(m, "cumsum", x, dim)
 
 
 @cumsum.vjp
@@ -328,9 +335,7 @@ def _(m, g, x_shape, dim):
 @op(promote="match", cases=ALONG, public=False)
 def cumprod(m, x, *, dim):
     """yᵢ = x₁ · … · xᵢ along dim."""
-    if not x.ndim:
-        return x.astype(m.int64 if x.dtype.kind in "iub" else x.dtype)
-    return m.cumprod(x, axis=dim, dtype=m.int64 if x.dtype.kind in "iub" else None)
+    return _scanned(m, "cumprod", x, dim)
 
 
 @cumprod.vjp
