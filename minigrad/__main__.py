@@ -17,7 +17,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     given = list(sys.argv[1:] if argv is None else argv)
     try:
-        interrupt.begun()
         from .jobs.parser import build, parse
 
         options = parse(given)
@@ -48,6 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(options: Any) -> int:
     if options.command == "train":
+        from . import data, io, nn, optim, train  # noqa: F401  # while Ctrl-C still ends everything at once
         from .jobs.training import train as job
     elif options.command == "evaluate":
         from .jobs.evaluation import evaluate as job
@@ -57,6 +57,7 @@ def _run(options: Any) -> int:
         from .jobs.information import summarize as job
     else:
         from .jobs.information import info as job
+    interrupt.begun()
     return job(options)
 
 

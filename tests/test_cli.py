@@ -534,7 +534,7 @@ sys.meta_path.insert(0, Press())
 
 
 @pytest.mark.parametrize("moment", ["numpy", "minigrad.autograd", "minigrad.ops.fused", "minigrad.jobs", "minigrad.jobs.parser",
-                                    "minigrad.jobs.training", "minigrad.data.sets"])  # fmt: skip
+                                    "minigrad.nn", "minigrad.train", "minigrad.jobs.training", "minigrad.data.sets"])  # fmt: skip
 def test_ctrl_c_while_the_command_starts_ends_it_in_one_line(tmp_path, moment):
     (tmp_path / "sitecustomize.py").write_text(PRESSES.format(moment=moment))
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
