@@ -294,12 +294,18 @@ def test_warnings_point_at_the_line_that_steps() -> None:
         assert [w.filename for w in told] == [__file__]
 
 
-def test_tensors_that_a_schedule_was_given_stay_as_they_are() -> None:
-    lr = minigrad.tensor(0.5)
-    optimizer = optim.SGD([minigrad.zeros(1, requires_grad=True)], lr=lr, momentum=0.9)
-    low, high = minigrad.tensor(0.25), minigrad.tensor(0.75)
-    trace(optimizer, schedules.CyclicLR(optimizer, low, high, 3), 7)
-    assert (low.item(), high.item()) == (0.25, 0.75) and lr.item() != 0.5
+def test_a_schedule_and_the_tensors_it_was_given_leave_each_other_alone() -> None:
+    ends = []
+    for number in (minigrad.tensor, float):
+        lr, low, high = (number(v) for v in (0.5, 0.25, 0.75))
+        optimizer = optim.SGD([minigrad.zeros(1, requires_grad=True)], lr=lr, momentum=0.9)
+        schedule = schedules.CyclicLR(optimizer, low, high, 4)
+        if number is minigrad.tensor:
+            assert (low.item(), high.item()) == (0.25, 0.75)
+            low.fill_(9.0), high.fill_(9.0)
+        trace(optimizer, schedule, 7)
+        ends.append(float(optimizer.param_groups[0]["lr"]))
+    assert ends == [0.375, 0.375]
 
 
 def test_a_schedule_of_ones_own_needs_only_get_lr() -> None:

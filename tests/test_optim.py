@@ -548,19 +548,24 @@ def test_loading_takes_arrays_numbers_nested_values_and_what_belongs_to_no_param
     p = leaf(1.0, 2.0)
     p.grad = minigrad.ones(2)
     fresh = optim.Adam([p])
+    wide = minigrad.ones(2, dtype=minigrad.float64)
     state = {
         "step": 3,
         "exp_avg": np.zeros(2),
         "exp_avg_sq": np.ones(2),
-        "kept": [np.ones(2), {"at": np.ones(2)}, "word"],
+        "kept": [np.ones(2), {"at": wide}, "word", wide],
     }
     group = {"params": [7], "lr": np.asarray(0.5), "betas": (0.5, 0.5), "extra": {"key": [1]}}
     fresh.load_state_dict({"state": {7: state, "global": {"count": 1}}, "param_groups": [group]})
     assert fresh.state["global"] == {"count": 1}
-    assert fresh.state[p]["kept"][1]["at"].dtype is minigrad.float32 and fresh.state[p]["kept"][2] == "word"
+    assert fresh.state[p]["kept"][3].dtype is fresh.state[p]["kept"][1]["at"].dtype is minigrad.float32
+    assert fresh.state[p]["kept"][2] == "word"
     assert fresh.param_groups[0]["extra"] == {"key": [1]} and fresh.param_groups[0]["eps"] == 1e-8
     fresh.step()
-    assert fresh.state[p]["step"].item() == 4
+    count = fresh.state[p]["step"]
+    version = count._version[0]
+    fresh.step()
+    assert fresh.state[p]["step"] is count and count.item() == 5 and count._version[0] == version + 1
 
 
 def test_the_decay_of_adamw_stays_decoupled_whatever_is_loaded() -> None:

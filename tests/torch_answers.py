@@ -22,6 +22,7 @@ from optim_calls import (
     CLOSED,
     EVERY,
     NORMS,
+    ON_THE_EDGE,
     PLATEAUS,
     SCHEDULES,
     SHAPES,
@@ -120,10 +121,12 @@ def rates(optimizer: Any, schedule: Any, steps: list[tuple[Any, ...]]) -> dict[s
         found.append([*seen(optimizer), list(schedule.get_last_lr())])
     told = {str(k): found[k] for k in SAID if k < len(found)}
     state = {k: v for k, v in schedule.state_dict().items() if not callable(v)}
+    options = [{k: v for k, v in g.items() if k != "params"} for g in optimizer.param_groups]
     return {
         "rates": told,
-        "all": print_of(np.array([flat(row) for row in found[1:]])),
+        "all": print_of(np.array([flat(row) for row in found])),
         "state": print_of(state),
+        "options": print_of(options),
     }
 
 
@@ -154,14 +157,15 @@ def schedules(t: Any) -> list[dict[str, Any]]:
             lambda s, o, k=k: s.CosineAnnealingWarmRestarts(o, 5, k),
             fractions,
         )
-    for options in PLATEAUS:
-        losses = [(x,) for x in metrics(199)]
-        add(
-            f"plateau {options}",
-            "Adam",
-            lambda s, o, options=options: s.ReduceLROnPlateau(o, **options),
-            losses,
-        )
+    nan = float("nan")
+    for cases, losses in (
+        (PLATEAUS, metrics(199)),
+        (ON_THE_EDGE, [1.0] * 20),
+        (PLATEAUS, [nan, nan, *metrics(30)]),
+    ):
+        for options in cases:
+            plateau = lambda s, o, options=options: s.ReduceLROnPlateau(o, **options)  # noqa: E731
+            add(f"plateau {options} of {len(losses)}", "Adam", plateau, [(x,) for x in losses])
     return made
 
 
