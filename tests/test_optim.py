@@ -615,7 +615,7 @@ def test_state_dict_hooks_may_change_or_replace_the_dict() -> None:
     fresh.register_load_state_dict_pre_hook(
         lambda o, d: {**d, "param_groups": [{**g, "lr": 9.0} for g in d["param_groups"]]}
     )
-    fresh.register_load_state_dict_pre_hook(lambda o, d: d.pop("note") and None)
+    fresh.register_load_state_dict_pre_hook(lambda o, d: d.pop("note") and None, prepend=True)
     fresh.register_load_state_dict_post_hook(lambda o: seen.append(o.param_groups[0]["lr"]))
     fresh.load_state_dict(saved)
     assert seen[-1] == 9.0 and saved["note"] == 1
