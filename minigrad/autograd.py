@@ -47,7 +47,7 @@ next_number = itertools.count().__next__  # of nodes and hooks, in the order in 
 class Variable:
     """What the graph needs of a tensor; :class:`minigrad.Tensor` is the rest.
 
-    ``_version`` is shared by a base and its views and counts in-place writes. A view keeps its base and
+    ``_writes`` is shared by a base and its views and counts in-place writes. A view keeps its base and
     the chain of view ops that leads to it, so that its history can be rebuilt after a write to either;
     a base that was itself reshaped in place keeps in ``_undo`` the chain back to the shape it began with.
     ``Variable(x, requires_grad=True)``, PyTorch's old form, is a tensor that shares x's memory.
@@ -59,7 +59,7 @@ class Variable:
         return TENSOR[0].detach(data).requires_grad_(requires_grad)
 
     _array: Any
-    _version: list[int]
+    _writes: list[int]
     _node: Node | None = None
     _index: int = 0
     _requires_grad: bool = False
@@ -92,7 +92,7 @@ class Variable:
 
     def _refresh(self) -> None:
         """Rebuilds a view's history when its base has been written to since."""
-        self._seen = self._version[0]
+        self._seen = self._writes[0]
         base = self._base
         if self._views is None or base is None or not base._requires_grad:
             return
@@ -110,7 +110,7 @@ TENSOR: list[Any] = [Variable]  # tensor.py puts its class here
 def wrap(array: Any) -> Any:
     """A tensor over a raw array, sharing its memory, without history."""
     t = _new(TENSOR[0])
-    t._array, t._version = array, [0]
+    t._array, t._writes = array, [0]
     if STATE.get().inference:
         t._inference = True
     return t
@@ -182,7 +182,7 @@ class Node:
         elif hooks is not None:
             self.saved[position] = (hooks[0](wrap(array)), None, hooks[1])
         else:
-            self.saved[position] = (array, t._version, t._version[0])
+            self.saved[position] = (array, t._writes, t._writes[0])
 
     def fetch(self, position: int) -> Any:
         array, version, mark = self.saved[position]
@@ -345,7 +345,7 @@ def apply(op: Op, inputs: Sequence[Any], attrs: dict[str, Any]) -> Any:
     track = mixed = numbers = False
     for i, x in enumerate(inputs):
         if isinstance(x, Variable):
-            if x._base is not None and x._seen != x._version[0]:
+            if x._base is not None and x._seen != x._writes[0]:
                 x._refresh()
             array = x._array
             track = track or x._requires_grad
@@ -380,12 +380,12 @@ def apply(op: Op, inputs: Sequence[Any], attrs: dict[str, Any]) -> Any:
         for name in op.mutates:
             x = inputs[op.inputs.index(name)]
             if isinstance(x, Variable):
-                x._version[0] += 1
+                x._writes[0] += 1
         return None
     outs = []
     for array in result if type(result) is tuple else (result,):
         t = _new(TENSOR[0])
-        t._array, t._version = array if type(array) is module.array_type else m.asarray(array), [0]
+        t._array, t._writes = array if type(array) is module.array_type else m.asarray(array), [0]
         outs.append(t)
     out = outs[0]
     if state.inference:
@@ -428,7 +428,7 @@ def _record(
                     else (outs[~position], outs[~position]._array)
                 )
                 if hooks is None and isinstance(t, Variable) and not t._inference:
-                    saved[position] = (array, t._version, t._version[0])
+                    saved[position] = (array, t._writes, t._writes[0])
                 else:
                     node.save(position, t, array, hooks)
     if state.anomaly:
@@ -505,7 +505,7 @@ def _promoted(op: Op, inputs: Sequence[Any], arrays: list[Any], kind: Any, mixed
 def _link_view(out: Any, x: Any, op: Op, attrs: Any, module: backend.ArrayModule, state: State) -> None:
     if out._array is x._array or not out._array.size or module.shares_memory(out._array, x._array):
         base = x._base if x._base is not None else x
-        out._base, out._version, out._seen = base, x._version, x._version[0]
+        out._base, out._writes, out._seen = base, x._writes, x._writes[0]
         out._inference = x._inference
         if state.grad and not state.inference and (x._base is None or x._views is not None):
             out._views = (*(x._views or ()), (op, attrs))

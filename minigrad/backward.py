@@ -146,7 +146,7 @@ class Walk:
                 leaf._grad = leaf._grad.detach() + wrap(g)
             else:
                 run(_add_into, backend.module_of(g).m, leaf._grad._array, g)
-                leaf._grad._version[0] += 1
+                leaf._grad._writes[0] += 1
         for hook in list(leaf._post_hooks.values()) if leaf._post_hooks else ():
             hook(leaf)
 

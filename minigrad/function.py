@@ -224,14 +224,14 @@ class Function:
             return out
         dirty, array = _among(out, ctx._dirty), out._array
         if dirty:
-            out._version[0] += 1
+            out._writes[0] += 1
             if out._node is None and out._base is None and out._requires_grad and is_grad_enabled():
                 raise RuntimeError(
                     f"{cls.__name__}: a leaf Variable that requires grad has been used in an in-place operation."
                 )
         elif _among(out, args):  # returned as it came: the same memory with a history of its own
             same = wrap(array)
-            same._version, same._seen = out._version, out._version[0]
+            same._writes, same._seen = out._writes, out._writes[0]
             out, same._base = same, out._base if out._base is not None else out
         if node is not None:
             node.outputs.append((backend.module_of(array), array.shape, array.dtype))
@@ -329,15 +329,15 @@ class _Segment:
         """How to get an argument back; within another checkpoint a tensor is left to that one."""
         if not isinstance(x, Tensor):
             return lambda: x
-        needs, hooks, version = x.requires_grad, STATE.get().saved_hooks, x._version[0]
+        needs, hooks, version = x.requires_grad, STATE.get().saved_hooks, x._writes[0]
         if hooks is not None:
             packed = hooks[0](x.detach())
             return lambda: hooks[1](packed).detach().requires_grad_(needs)
 
         def fetch() -> Any:
-            if x._version[0] != version:
+            if x._writes[0] != version:
                 raise RuntimeError(f"checkpoint: an argument, {errors.describe(x)}, has been modified by an inplace operation "
-                                   f"since: it is at version {x._version[0]}; expected version {version}, so the function "
+                                   f"since: it is at version {x._writes[0]}; expected version {version}, so the function "
                                    f"can't be run again on it; clone() it before writing")  # fmt: skip
             return x.detach().requires_grad_(needs)
 

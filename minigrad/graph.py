@@ -49,7 +49,7 @@ class save_on_cpu(saved_tensors_hooks):
 def increment_version(tensor: Any) -> None:
     """Tells autograd of a write to a tensor's memory (or those of several) that it didn't see."""
     for t in [tensor] if isinstance(tensor, Variable) else tensor:
-        t._version[0] += 1
+        t._writes[0] += 1
 
 
 __all__ = [

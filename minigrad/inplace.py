@@ -46,7 +46,7 @@ def _keep(target: Any, node: Any, first: int) -> None:
         node = stack.pop()
         if isinstance(node, Node) and node.seq >= first:
             for position, (array, version, _) in node.saved.items():
-                if version is target._version:
+                if version is target._writes:
                     node.saved[position] = (_copy(array), None, None)
             stack += [p[0] for p in node.parents if p is not None]
 
@@ -110,7 +110,7 @@ def write(target: Any, result: Any, name: str) -> Any:
     if a.size:  # NumPy says of nothing, repeated, that it is read-only
         with np.errstate(all="ignore"):
             run(assign, backend.module_of(a).m, a, r)
-    target._version[0] += 1
+    target._writes[0] += 1
     if state.grad:
         rebase(target, result)
     return target
@@ -122,7 +122,7 @@ def rebase(target: Any, result: Any) -> None:
     if base is None or target._views is None:
         target._node, target._index = result._node, result._index
         target._requires_grad = result._requires_grad
-        target._seen = target._version[0]
+        target._seen = target._writes[0]
         written = [target]
     elif result._requires_grad or base._requires_grad:
         node = Node(OPS["view_scatter"], (edge(base), edge(result)), backend.module_of(a))

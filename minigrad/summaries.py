@@ -166,7 +166,7 @@ def _untouched(model: Any) -> Iterator[None]:
     modes = [m.training for m in modules]
     tables = [(m._buffers, dict(m._buffers)) for m in modules]
     buffers = {id(b): b for _, table in tables for b in table.values() if b is not None}.values()
-    before = [(b, b._array, b._array.copy(), b._version[0]) for b in buffers]
+    before = [(b, b._array, b._array.copy(), b._writes[0]) for b in buffers]
     random_state = get_rng_state()
     try:
         for m in modules:
@@ -180,7 +180,7 @@ def _untouched(model: Any) -> Iterator[None]:
             table.update(kept)
         for b, array, values, version in before:
             array[...] = values
-            b._array, b._version[0] = array, version
+            b._array, b._writes[0] = array, version
         set_rng_state(random_state)
 
 

@@ -77,7 +77,7 @@ class Tensor(Variable):
         from .typed import of_default_type
 
         made = of_default_type(data, device)
-        self._array, self._version = made._array, made._version
+        self._array, self._writes = made._array, made._writes
 
     # ---- attributes --------------------------------------------------------------------------------------
 
@@ -99,7 +99,7 @@ class Tensor(Variable):
 
     @property
     def requires_grad(self) -> bool:
-        if self._base is not None and self._seen != self._version[0]:
+        if self._base is not None and self._seen != self._writes[0]:
             self._refresh()
         return self._requires_grad
 
@@ -200,6 +200,13 @@ class Tensor(Variable):
         return self._index
 
     @property
+    def _version(self) -> int:
+        """How often its memory has been written to in place."""
+        if self._inference:
+            raise RuntimeError("Inference tensors do not track version counter.")
+        return self._writes[0]
+
+    @property
     def name(self) -> None:
         return None
 
@@ -296,7 +303,7 @@ class Tensor(Variable):
     def detach(self) -> Tensor:
         """The same memory without history. Writes to either are seen by both, and by autograd."""
         t = wrap(self._array)
-        t._version, t._inference = self._version, self._inference
+        t._writes, t._inference = self._writes, self._inference
         return t
 
     def detach_(self) -> Tensor:
@@ -491,7 +498,7 @@ class Tensor(Variable):
 
         t = object.__new__(type(self))
         memo[id(self)] = t
-        t._array, t._version = backend.module_of(self._array).m.array(self._array, copy=True), [0]
+        t._array, t._writes = backend.module_of(self._array).m.array(self._array, copy=True), [0]
         t._requires_grad = self._requires_grad
         t._grad = copy.deepcopy(self._grad, memo)
         for key, value in self.__dict__.items():
@@ -521,7 +528,7 @@ class Tensor(Variable):
 
 TYPE_NAMES = {"float32": "Float", "float64": "Double", "float16": "Half", "bfloat16": "BFloat16", "int64": "Long",
                "int32": "Int", "int16": "Short", "int8": "Char", "uint8": "Byte", "bool": "Bool"}  # fmt: skip
-_GRAPH_STATE = {"_array", "_version", "_node", "_index", "_requires_grad", "_grad", "_base", "_views", "_undo",
+_GRAPH_STATE = {"_array", "_writes", "_node", "_index", "_requires_grad", "_grad", "_base", "_views", "_undo",
                 "_seen", "_hooks", "_post_hooks", "_retains_grad", "_inference"}  # fmt: skip
 autograd.TENSOR[0] = Tensor
 

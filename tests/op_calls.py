@@ -599,6 +599,8 @@ for reduction in ("none", "mean", "sum"):
     use("cross_entropy", f(2, 3, 4), i(2, 4, high=3), reduction=reduction)
     use("cross_entropy", f(2, 3, 4, 2), i(2, 4, 2, high=3), w(3), reduction=reduction, label_smoothing=0.1)
     use("nll_loss", f(2, 3, 4), i(2, 4, high=3), w(3), reduction=reduction)
+    use("cross_entropy", f(0, 3), i(0, high=3), reduction=reduction, label_smoothing=0.1)
+    use("nll_loss", f(0, 3), i(0, high=3), reduction=reduction)
     use("cross_entropy", f(3), i(high=3), reduction=reduction)
     use("cross_entropy", f(5, 3), u(5, 3), reduction=reduction)
     use("cross_entropy", f(5, 3), u(5, 3), w(3), reduction=reduction, label_smoothing=0.2)

@@ -66,8 +66,8 @@ def _reshaped_in_place(name: str, input: Any, new: Any, order: tuple[int, ...] |
     if input._base is None or input._views is not None:
         input._views = (*(input._views or ()), there)
     input._array, input._node, input._index = new._array, new._node, new._index
-    input._version[0] += 1
-    input._seen = input._version[0]
+    input._writes[0] += 1
+    input._seen = input._writes[0]
     return input
 
 

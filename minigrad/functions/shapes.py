@@ -25,7 +25,7 @@ def view(input: Any, *shape: Any) -> Any:
                 f"view: expected a dtype of {input.dtype.itemsize} bytes, got {shape[0]}; use .to() to convert"
             )
         seen = wrap(input._array.view(shape[0].numpy_dtype))
-        seen._version = input._version
+        seen._writes = input._writes
         return seen
     new = row("reshape", input, shape=sizes_of(shape))
     if new._base is None and new.numel():

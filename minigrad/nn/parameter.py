@@ -55,7 +55,7 @@ def _share(made: Tensor, name: str, data: Any) -> None:
         raise TypeError(
             f"{name}: expected data to be a Tensor, got {describe(data)}; wrap it in minigrad.tensor"
         )
-    made._array, made._version = data._array, data._version
+    made._array, made._writes = data._array, data._writes
 
 
 def parameters_to_vector(parameters: Iterable[Tensor]) -> Tensor:

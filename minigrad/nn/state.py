@@ -189,7 +189,7 @@ class _Snapshot:
     def __init__(self, root: Any) -> None:
         self.tables = [(table, dict(table)) for m in root.modules() for table in (m._parameters, m._buffers)]
         tensors = {id(t): t for _, kept in self.tables for t in kept.values() if t is not None}
-        self.values = [(t, t._version[0], t.detach().clone()) for t in tensors.values()]
+        self.values = [(t, t._writes[0], t.detach().clone()) for t in tensors.values()]
 
     def restore(self) -> None:
         for table, kept in self.tables:
@@ -197,5 +197,5 @@ class _Snapshot:
             table.update(kept)
         with no_grad():
             for tensor, version, value in self.values:
-                if tensor._version[0] != version:
+                if tensor._writes[0] != version:
                     tensor.copy_(value)

@@ -190,7 +190,9 @@ def _share(m: Any, x: Any, labels: Any, keep: Any, weight: Any, reduction: str) 
 
 
 def _positions(losses: Any, shape: tuple[int, ...], reduction: str) -> Any:
-    return losses.reshape(shape) if reduction == "none" else losses.sum()
+    if reduction == "none":
+        return losses.reshape(shape)
+    return losses.sum() if losses.size or reduction == "sum" else losses.sum() / 0  # the mean of nothing
 
 
 NLL = (

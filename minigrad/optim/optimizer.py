@@ -191,7 +191,7 @@ class Optimizer:
                 g = p.grad
                 g.detach_() if g._node is not None else g.requires_grad_(False)
                 autograd.run(_zero, backend.module_of(g._array).m, g._array)
-                g._version[0] += 1
+                g._writes[0] += 1
 
     # ---- the step ----------------------------------------------------------------------------------------
 
@@ -399,7 +399,7 @@ def accumulated(state: dict[str, Any], key: str, function: Callable[..., None], 
     if not isinstance(t, Tensor):  # older state dicts have a number
         t = state[key] = scalar(float(t))
     autograd.run(function, backend.module_of(t._array).m, t._array, by=by)
-    t._version[0] += 1
+    t._writes[0] += 1
     return t.item()
 
 
