@@ -66,14 +66,14 @@ globals().update(functions.FUNCTIONS)
 float, int, bool = float32, int32, bool_
 
 _ROOMS = (
-    "amp", "backends", "benchmarks", "cuda", "data", "distributed", "func", "io", "jit", "jobs", "kernels",
+    "amp", "backends", "benchmarks", "compiler", "cuda", "data", "distributed", "func", "io", "jit", "jobs", "kernels",
     "linalg", "nn", "optim", "pictures", "printing", "random", "special", "summaries", "testing", "train", "transforms", "typed",
     "types", "utils", "version",
 )  # fmt: skip
 _ELSEWHERE = {  # public name -> its room, imported when the name is first used
     "save": "io", "load": "io", "summary": "summaries", "draw": "pictures", "value_and_grad": "transforms",
     "set_printoptions": "printing", "get_printoptions": "printing", "printoptions": "printing",
-    "autocast": "amp", "set_default_tensor_type": "typed", "typename": "typed",
+    "autocast": "amp", "compile": "compiler", "set_default_tensor_type": "typed", "typename": "typed",
     **dict.fromkeys(("use_deterministic_algorithms", "are_deterministic_algorithms_enabled",
                      "set_float32_matmul_precision", "get_float32_matmul_precision"), "backends"),
     **dict.fromkeys((f"{name}Tensor" for name in TYPE_NAMES.values()), "typed"),

@@ -111,8 +111,11 @@ def wrap(array: Any) -> Any:
     """A tensor over a raw array, sharing its memory, without history."""
     t = _new(TENSOR[0])
     t._array, t._writes = array, [0]
-    if STATE.get().inference:
+    state = STATE.get()
+    if state.inference:
         t._inference = True
+    if state.tracer is not None:
+        state.tracer.makes(t)
     return t
 
 
@@ -343,6 +346,8 @@ def apply(op: Op, inputs: Sequence[Any], attrs: dict[str, Any]) -> Any:
     module: Any = None
     kind: Any = None
     track = mixed = numbers = False
+    if state.tracer is not None:
+        state.tracer.applies(op, inputs, attrs)
     for i, x in enumerate(inputs):
         if isinstance(x, Variable):
             if x._base is not None and x._seen != x._writes[0]:
@@ -390,6 +395,9 @@ def apply(op: Op, inputs: Sequence[Any], attrs: dict[str, Any]) -> Any:
     out = outs[0]
     if state.inference:
         out._inference = True
+    if state.tracer is not None:
+        for t in outs:
+            state.tracer.makes(t)
     if op.view:
         _link_view(out, inputs[0], op, attrs, module, state)
     if state.recorder is not None:

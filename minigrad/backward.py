@@ -136,7 +136,11 @@ class Walk:
 
     def accumulate(self, leaf: Any, g: Any) -> None:
         """Adds a gradient to ``leaf.grad``, in its memory where nobody differentiates through it."""
+        tracer = STATE.get().tracer
         with _accumulating:
+            if tracer is not None:
+                tracer.reads_grad(leaf)
+            kept = leaf._grad
             if self.create:
                 leaf._grad = g if leaf._grad is None else leaf._grad + g
             elif leaf._grad is None:
@@ -147,6 +151,8 @@ class Walk:
             else:
                 run(_add_into, backend.module_of(g).m, leaf._grad._array, g)
                 leaf._grad._writes[0] += 1
+            if tracer is not None and leaf._grad is not kept:
+                tracer.sets_grad(leaf)
         for hook in list(leaf._post_hooks.values()) if leaf._post_hooks else ():
             hook(leaf)
 

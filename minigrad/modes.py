@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import types
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from typing import Any, NamedTuple
@@ -21,6 +22,7 @@ class State(NamedTuple):
     anomaly: bool = False
     check_nan: bool = True
     recorder: Callable[..., None] | None = None  # capture: (function, m, args, attrs, results)
+    tracer: Any = None  # of a compiled function's first call: what it has to see of tensors
     saved_hooks: tuple[Callable[[Any], Any], Callable[[Any], Any]] | None = None
 
 
@@ -150,6 +152,19 @@ def is_inference_mode_enabled() -> bool:
 def is_anomaly_enabled() -> bool:
     """True inside ``detect_anomaly``."""
     return STATE.get().anomaly
+
+
+def on_host(method: Callable[..., Any]) -> Callable[..., Any]:
+    """A method of Python's world alone: a compiled function calls it again at every replay, and records nothing."""
+
+    @functools.wraps(method)
+    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        tracer = STATE.get().tracer
+        if tracer is not None:
+            return tracer.host(types.MethodType(call, self), *args, **kwargs)
+        return method(self, *args, **kwargs)
+
+    return call
 
 
 class capture:

@@ -98,7 +98,8 @@ class Op:
     How it runs. ``promote``: how dtypes meet, "same" and "float" as in PyTorch ("float" makes floats of
     integers), "match" refuses a mixture, "any" takes what comes because elements only move; all but "any"
     compute halves in float32 and round once. ``wide``: computes in float64. ``view``: shares its input's
-    memory. ``mutates``: inputs that it writes to. ``outputs``: names of its results. ``gradient=None``: it
+    memory. ``ragged``: the size of its result depends on its operands' values, or, if a function, does so for
+    the attributes for which that is true. ``mutates``: inputs that it writes to. ``outputs``: names of its results. ``gradient=None``: it
     has none; ``constant``: inputs that have none; ``surrogate``: attributes that make the rule, on purpose,
     not the derivative.
 
@@ -122,6 +123,7 @@ class Op:
         kinks: Sequence[float] = (),
         flops: float | Callable[..., float] = 1.0,
         view: bool = False,
+        ragged: bool | Callable[[dict[str, Any]], bool] = False,
         wide: bool = False,
         analytic: bool = True,
         outputs: Sequence[str] = ("out",),
@@ -139,6 +141,7 @@ class Op:
         self.forward, self.doc = forward, inspect.getdoc(forward) or ""
         self.elementwise, self.promote, self.view, self.wide = elementwise, promote, view, wide
         self.domain, self.kinks, self.flops, self.analytic = domain, tuple(kinks), flops, analytic
+        self.ragged = ragged
         self.outputs, self.mutates, self.cases = tuple(outputs), tuple(mutates), tuple(cases)
         self.numpy = (numpy,) if isinstance(numpy, str) else tuple(numpy) or (self.name,)
         self.method, self.public = method, public

@@ -18,6 +18,7 @@ from . import autograd, backend, dtypes, errors, subscripts
 from .autograd import Node, Removable, Variable, apply, wrap
 from .conversion import as_tensor, asarray, from_dlpack, from_numpy, tensor  # noqa: F401 - their place for others
 from .dtypes import as_dtype, dtype, from_numpy_dtype
+from .modes import STATE
 from .op import OPS
 
 
@@ -120,6 +121,9 @@ class Tensor(Variable):
     @property
     def grad(self) -> Tensor | None:
         """The gradient that backward passes have added up; None before the first."""
+        tracer = STATE.get().tracer
+        if tracer is not None:
+            tracer.reads_grad(self)
         return self._grad
 
     @grad.setter
@@ -133,10 +137,13 @@ class Tensor(Variable):
                 raise RuntimeError(f"grad: a gradient has its tensor's size and dtype: expected {errors.describe(self)}, "
                                    f"got {'the tensor itself' if g is self else errors.describe(g)}")  # fmt: skip
         self._grad = g
+        tracer = STATE.get().tracer
+        if tracer is not None:
+            tracer.sets_grad(self)
 
     @grad.deleter
     def grad(self) -> None:
-        self._grad = None
+        self.grad = None
 
     @property
     def is_leaf(self) -> bool:
@@ -149,6 +156,7 @@ class Tensor(Variable):
     @property
     def data(self) -> Tensor:
         """The same memory without history, and without telling autograd of writes to it."""
+        self._seen_by_tracer()
         return wrap(self._array)
 
     @data.setter
@@ -302,6 +310,7 @@ class Tensor(Variable):
 
     def detach(self) -> Tensor:
         """The same memory without history. Writes to either are seen by both, and by autograd."""
+        self._seen_by_tracer()
         t = wrap(self._array)
         t._writes, t._inference = self._writes, self._inference
         return t
@@ -344,8 +353,20 @@ class Tensor(Variable):
 
     # ---- conversion --------------------------------------------------------------------------------------
 
+    def _seen_by_tracer(self) -> None:
+        tracer = STATE.get().tracer
+        if tracer is not None:
+            tracer.sees(self)
+
+    def _on_host(self, how: str) -> None:
+        """Its elements are about to leave for Python, which a compiled function can't follow."""
+        tracer = STATE.get().tracer
+        if tracer is not None:
+            tracer.refuse(f"{how} reads a value on the host", "keep the value a tensor (where, clamp, masks)")
+
     def item(self) -> Any:
         """The one element as a Python number."""
+        self._on_host("item()")
         if self._array.size != 1:
             raise RuntimeError(
                 f"item: a Tensor with {self._array.size} elements cannot be converted to Scalar; index it first"
@@ -354,10 +375,12 @@ class Tensor(Variable):
 
     def tolist(self) -> Any:
         """Nested lists of Python numbers."""
+        self._on_host("tolist()")
         return (self._array if self._array.dtype.kind != "V" else self._array.astype(np.float32)).tolist()
 
     def numpy(self, *, force: bool = False) -> np.ndarray:
         """The same memory as a NumPy array; ``force`` detaches and moves it first."""
+        self._on_host("numpy()")
         if force:
             return backend.module_of(self._array).to_numpy(self._array)
         if self.requires_grad:
@@ -448,6 +471,7 @@ class Tensor(Variable):
     # ---- Python's protocols ------------------------------------------------------------------------------
 
     def __bool__(self) -> Any:
+        self._on_host("the truth of a tensor")
         if self._array.size != 1:
             raise RuntimeError(f"bool: Boolean value of Tensor with {'no values' if not self._array.size else 'more than one value'} "
                                f"is ambiguous, got shape {tuple(self.shape)}; use .any() or .all()")  # fmt: skip
@@ -521,6 +545,7 @@ class Tensor(Variable):
     # ---- printing ----------------------------------------------------------------------------------------
 
     def __repr__(self) -> str:
+        self._on_host("printing")
         from .printing import show
 
         return show(self)

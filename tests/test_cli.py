@@ -924,3 +924,18 @@ def test_a_wrong_option_is_refused_without_importing_the_rooms():
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_a_compiled_run_learns_the_same_bits(run, monkeypatch):
+    used = []
+    trainer = minigrad.train.Trainer
+    monkeypatch.setattr(
+        "minigrad.train.trainer.Trainer",
+        lambda **options: used.append(options["compile"]) or trainer(**options),
+    )
+    for folder, option in (("a", "--compile"), ("b", "--no-compile"), ("c", None)):
+        assert run("train", "digits", *FAST, "--out", folder, *([option] if option else []))[0] == 0
+    assert used == [True, False, True]
+    files = [json.loads(Path(folder, "history.json").read_text()) for folder in "abc"]
+    a, b, c = ({k: v for k, v in f.items() if "time" not in k and "second" not in k} for f in files)
+    assert a == b == c

@@ -330,6 +330,7 @@ def embedding(input: Any, weight: Any, padding_idx: Any = None, max_norm: Any = 
         padding_idx %= weight.shape[0]
     if max_norm is not None:
         with autograd.no_grad():
+            input._on_host("max_norm")
             rows = wrap(backend.module_of(weight._array).m.unique(input._array))
             used = row("embedding", rows, weight.detach())[0:]
             sizes = norm(used, norm_type, 1, True)

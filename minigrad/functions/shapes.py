@@ -177,7 +177,10 @@ def repeat_interleave(input: Any, repeats: Any = None, dim: Any = None, *, outpu
         input, repeats = wrap(backend.module_of(input._array).m.arange(input.numel())), input
     x, d = (input.reshape(-1), 0) if dim is None else (input, dim_of("repeat_interleave", input, dim))
     m = backend.module_of(x._array).m
-    counts = repeats._array if isinstance(repeats, Tensor) else repeats
+    counts = repeats
+    if isinstance(repeats, Tensor):
+        repeats._on_host("repeat_interleave by a tensor")
+        counts = repeats._array
     if counts < 0 if isinstance(counts, int) else bool((counts < 0).any()):
         raise RuntimeError("repeat_interleave: repeats can not be negative")
     index = m.repeat(m.arange(x.shape[d]), counts)

@@ -189,6 +189,7 @@ def unique(
 
 
 def _parts(function: Any, input: Any, dim: int | None, inverse: bool, counts: bool) -> Any:
+    input._on_host("unique")
     wanted = ["values"] + ["inverse"] * inverse + ["counts"] * counts
     parts = [wrap(run(function, _module(input), input._array, dim=dim, part=part)) for part in wanted]
     return parts[0] if len(parts) == 1 else tuple(parts)

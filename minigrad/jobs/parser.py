@@ -165,6 +165,8 @@ def _train(p: Parser) -> None:
     g.add_argument("--standardize", action=argparse.BooleanOptionalAction, help=(
         "take off each pixel's mean over the training images and divide by the deviation of all (default: yes)"))  # fmt: skip
     g.add_argument("--seed", type=int, metavar="N", help=f"of all random numbers (default: {default.seed})")
+    g.add_argument("--compile", action=argparse.BooleanOptionalAction, default=True, help=(
+        "replay forward and backward without building a graph: the same bits, sooner (default: on)"))  # fmt: skip
     g.add_argument("--threads", type=int, metavar="N", help=(
         "of matrix products (default: what OMP_NUM_THREADS says; else 1 while steps are small, else all cores)"))  # fmt: skip
     g = p.add_argument_group("output")

@@ -151,7 +151,7 @@ def _fitted(run: Run, train_part: Part, test_part: Part, options: Any) -> tuple[
     schedule = build_schedule(recipe, optimizer, recipe.steps(len(train_part.labels)))
     trainer = Trainer(
         max_epochs=recipe.epochs, callbacks=_callbacks(run, options), enable_progress_bar=False,
-        default_root_dir=run.folder,
+        default_root_dir=run.folder, compile=options.compile,
     )  # fmt: skip
     sizes = recipe.layers(run.side**2, len(run.task.classes))
     largest = 2 * recipe.batch_size * max(a * b for a, b in pairwise(sizes))

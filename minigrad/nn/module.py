@@ -16,6 +16,7 @@ from ..autograd import Removable, no_grad
 from ..errors import describe
 from ..functions.creation import empty_like
 from ..functions.factory import check_memory_format
+from ..modes import STATE
 from ..tensor import Tensor
 from . import hooks, state
 from .parameter import Buffer, Parameter, typename
@@ -81,6 +82,8 @@ class Module:
         )
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if (tracer := STATE.get().tracer) is not None:
+            tracer.calls(self)
         if self._forward_hooks or self._forward_pre_hooks or self._backward_hooks or self._backward_pre_hooks:
             return hooks.call(self, args, kwargs)
         return self.forward(*args, **kwargs)

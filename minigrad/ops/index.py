@@ -19,7 +19,13 @@ def is_basic(index: Any) -> bool:
     return not [p for p in parts if hasattr(p, "shape") or isinstance(p, (list, bool))]
 
 
-@op(view=True, public=False, cases=[
+def has_mask(index: Any) -> bool:
+    """Is a boolean array among the parts, so that the size of the result depends on its values?"""
+    parts = index if isinstance(index, tuple) else (index,)
+    return any(getattr(getattr(p, "dtype", None), "kind", "") == "b" for p in parts)
+
+
+@op(view=True, public=False, ragged=lambda attrs: has_mask(attrs["index"]), cases=[
     case((3, 4), index=1), case((3, 4), index=(slice(None, None, 2), None, -1)), case((3, 4), index=(Ellipsis, 0)),
     case((5,), index=slice(1, 1)), case((3, 4), index=([0, 2, 0], slice(1, None))),
 ])  # fmt: skip
@@ -257,7 +263,7 @@ def _(m, g, mask, source_shape, needs):
     return m.where(mask, 0.0, g), None, back
 
 
-@op(gradient=None, public=False, cases=[case(bools((3, 4)))])
+@op(gradient=None, public=False, ragged=True, cases=[case(bools((3, 4)))])
 def argwhere(m, x):
     """The indices of the elements that aren't zero, one a row."""
     return m.argwhere(x)

@@ -441,7 +441,7 @@ def _(m, g, indices, x_shape, dim):
     return _placed(m, g, indices, x_shape, dim, True)
 
 
-@op(gradient=None, cases=[case(ints((6,), 3)), case(ints((6,), 3), (6,), minlength=5)])
+@op(gradient=None, ragged=True, cases=[case(ints((6,), 3)), case(ints((6,), 3), (6,), minlength=5)])
 def bincount(m, x, weights=None, *, minlength=0):
     """How often each of 0, 1, 2 … occurs."""
     if x.dtype.kind not in "iu":

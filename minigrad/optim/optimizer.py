@@ -20,6 +20,7 @@ import numpy as np
 from .. import autograd, backend, dtypes
 from ..autograd import Removable, apply, enable_grad, no_grad, wrap
 from ..errors import describe
+from ..modes import STATE, on_host
 from ..op import OPS
 from ..tensor import Tensor, as_tensor, tensor
 
@@ -38,6 +39,13 @@ def _hooked(step: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(step)
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        tracer = STATE.get().tracer
+        if tracer is not None:
+            if args or kwargs:
+                tracer.refuse(
+                    f"{type(self).__name__}.step is given a closure", "compute the loss before step()"
+                )
+            return tracer.host(self.step)
         self._opt_called = True  # what schedules warn by
         hooks = self._hooks
         if self._stepping or not (hooks["step_pre"] or hooks["step_post"]):
@@ -181,6 +189,7 @@ class Optimizer:
             raise ValueError(f"{name}: some parameters appear in more than one parameter group")
         self.param_groups.append(param_group)
 
+    @on_host
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forgets the gradients; with ``set_to_none=False`` writes zeros into them."""
         for group in self.param_groups:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from .. import nn
+from ..compiler import compile
 from ..tensor import Tensor
 from .metrics import Mean, Metric
 
@@ -42,7 +43,7 @@ class Task:
     uneven batches add up to the mean of the whole.
     """
 
-    def __init__(self, model: Any, loss: Callable[..., Any] | None) -> None:
+    def __init__(self, model: Any, loss: Callable[..., Any] | None, compiled: bool = False) -> None:
         if not isinstance(model, nn.Module):
             raise TypeError(f"Trainer: expected model to be an nn.Module, got {type(model).__name__}")
         self.model, self.loss = model, loss
@@ -51,6 +52,12 @@ class Task:
             raise ValueError(
                 f"Trainer: {type(model).__name__} defines training_step, which makes its loss; leave out loss="
             )
+        if self.own and compiled:
+            raise ValueError(
+                f"Trainer: compile=True compiles model and loss=, but {type(model).__name__} defines training_step; "
+                f"leave compile out, and compile parts of the model with minigrad.compile"
+            )
+        self._run = compile(self._outcome) if compiled else self._outcome
         self._summed = getattr(loss, "reduction", "mean") == "sum"
 
     def training(self, batch: Any, batch_idx: int) -> Step:
@@ -104,12 +111,15 @@ class Task:
         if not isinstance(batch, (list, tuple)) or len(batch) < 2:
             raise self._unknown(batch, f"{kind}_step")
         *inputs, target = batch
-        output = self.model(*inputs)
-        loss = None if self.loss is None else self.loss(output, target)
+        output, loss = self._run(inputs, target)
         weight = _terms(self.loss, target)
         if self._summed:
             weight = batch_size(batch)
         return Step(loss, weight, self._summed, pair=(output, target))
+
+    def _outcome(self, inputs: Any, target: Any) -> tuple[Any, Any]:
+        output = self.model(*inputs)
+        return output, None if self.loss is None else self.loss(output, target)
 
     def _unknown(self, batch: Any, step: str) -> TypeError:
         got = type(batch).__name__

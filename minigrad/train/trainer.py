@@ -66,6 +66,7 @@ class Trainer(Evaluator):
     check_finite : stop when loss or gradient is NaN or inf, and say which op made it; the weights stay those of
         the step before. False trains on.
     detect_anomaly : run backward under :class:`minigrad.autograd.detect_anomaly`, slow, for its traces.
+    compile : replay model and ``loss=``, forward and backward, by :func:`minigrad.compile`: the same bits sooner.
 
     A run is deterministic: the same seeds, data and options give the same weights, bit by bit, with any number
     of loader workers, cut and resumed anywhere (``ckpt_path``) or not.
@@ -98,7 +99,9 @@ class Trainer(Evaluator):
         seed: int | None = None,
         check_finite: bool = True,
         detect_anomaly: bool = False,
+        compile: bool = False,
     ) -> None:
+        self.compile = compile
         self.max_steps = at_least("max_steps", max_steps, -1)
         self.max_time = seconds_of(max_time)
         if max_epochs is None:
@@ -328,7 +331,7 @@ class Trainer(Evaluator):
         ModelCheckpoint, and KeyboardInterrupt tells where; a second Ctrl-C ends it at once. Raises
         NonFiniteError when the loss becomes NaN or inf, naming the op that made it first.
         """
-        task = Task(model, loss)
+        task = Task(model, loss, self.compile)
         self._measured = named_metrics(metrics)
         if self._measured and task.own:
             raise ValueError(

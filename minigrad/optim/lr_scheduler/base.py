@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from ...modes import on_host
 from ...tensor import Tensor
 from ..optimizer import Optimizer
 
@@ -50,7 +51,7 @@ def warn_epoch(schedule: Any) -> None:
         f"{type(schedule).__name__}: the epoch parameter in `scheduler.step()` is deprecated: call `scheduler.step()` "
         f"without it. With it, the closed form is used instead of the chainable form, where available",
         UserWarning,
-        stacklevel=3,
+        stacklevel=4,
     )
 
 
@@ -61,6 +62,11 @@ class LRScheduler:
     than -1 goes on from there, and needs groups that have ``initial_lr``. Load a saved optimizer after its
     schedule was made, or the learning rate loaded is overwritten.
     """
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "step" in cls.__dict__:
+            cls.step = on_host(cls.__dict__["step"])  # type: ignore[method-assign]
 
     _get_lr_called_within_step = False
     _is_initial = False
@@ -107,6 +113,7 @@ class LRScheduler:
         """The next η of each group, for ``step`` to set."""
         raise NotImplementedError(f"{type(self).__name__}: expected a subclass to define get_lr()")
 
+    @on_host
     def step(self, epoch: int | None = None) -> None:
         """Goes to the next t and sets η; to be called after the optimizer's step."""
         if self._step_count == 1:
@@ -122,7 +129,7 @@ class LRScheduler:
                 f"{type(self).__name__}: Seems like `optimizer.step()` has been overridden after learning rate "
                 f"scheduler initialization. Please, make sure to call `optimizer.step()` before `lr_scheduler.step()`",
                 UserWarning,
-                stacklevel=3,
+                stacklevel=4,
             )
         elif not self.optimizer._opt_called:
             warnings.warn(
@@ -130,7 +137,7 @@ class LRScheduler:
                 f"the opposite order: `optimizer.step()` before `lr_scheduler.step()`. Failure to do this will "
                 f"result in skipping the first value of the learning rate schedule",
                 UserWarning,
-                stacklevel=3,
+                stacklevel=4,
             )
 
     def _update_lr(self, epoch: int | None = None) -> None:

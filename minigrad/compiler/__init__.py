@@ -1,0 +1,225 @@
+"""``minigrad.compile``: a function is traced once and replayed without building a graph.
+
+The first call runs as always while it is recorded (``trace.py``); what it did becomes a straight program
+(``program.py``), simplified (``passes.py``) and written as Python (``emit.py``), which later calls run while
+everything that the trace relied on still holds (``guards.py``). PyTorch's names: ``compiler.reset()``,
+``compiler.is_compiling()``.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+import weakref
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..autograd import Variable
+from ..modes import STATE
+from ..nest import flatten
+from . import backward, guards
+from .emit import Source
+from .passes import without_dead, without_repeats
+from .program import HostLine, Line, Program, ReadGrad, SetGrad
+from .report import table
+from .trace import CompileError, Tracer
+
+__all__ = ["CompileError", "Compiled", "compile", "is_compiling", "reset"]
+
+LIMIT = 16  # programs that one function keeps; the longest unused goes first
+_all: weakref.WeakSet[Compiled] = weakref.WeakSet()
+
+
+class Replay:
+    """One traced call: the program, what it relies on, and how the result is put together again."""
+
+    def __init__(self, tracer: Tracer, result: Any, title: str) -> None:
+        leaves, self.rebuild = flatten(result)
+        for x in leaves:
+            if x is not None and not isinstance(x, Variable):
+                raise CompileError(f"compile: {title} returns {x!r}, a {type(x).__name__}; a compiled function returns "
+                                   f"tensors and None, alone or in lists, tuples and dicts: return the number as a tensor, "
+                                   f"or compute it outside")  # fmt: skip
+        tracer.check()
+        self.tensors = [x for x in leaves if x is not None]
+        self.present = [x is not None for x in leaves]
+        values = tracer.values_of(self.tensors)
+        self.bumps = tracer.bumps()
+        self.guards = guards.Guards(tracer)
+        self.names = guards.names_of(tracer.modules.values())
+        self.links = [guards.link(t, tracer) for t in self.tensors]
+        self.backward = backward.traced(tracer, self.tensors, values, self.names, title)
+        saved = [] if self.backward is None else self.backward.saved
+        program = tracer.program([*values, *saved])
+        self.program: Program = without_dead(without_repeats(program))
+        self.count = len(values)
+        self.source = Source(self.program, title, self.names)
+        self.run = self.source.function()
+        first = [tracer.array_of(v) for v in (*values, *saved)]
+        self.first = self.given(first, tracer.arguments) if self.backward is not None else result
+        self.tensors = []
+
+    def __call__(self, arguments: list[Any]) -> Any:
+        with np.errstate(all="ignore"):
+            arrays = self.run(*[arguments[i]._array for i in self.program.arguments.values()])
+        for t, times in self.bumps:
+            t._writes[0] += times
+        return self.given(arrays, arguments)
+
+    def leaves(self) -> list[Any]:
+        """Tensors whose gradient it sets."""
+        return [line.leaf for line in self.program.lines if isinstance(line, (ReadGrad, SetGrad))]
+
+    def stateful(self) -> list[Any]:
+        """The optimizers and schedules whose steps it calls."""
+        owners = (
+            getattr(x.function, "__self__", None) for x in self.program.lines if isinstance(x, HostLine)
+        )
+        found = {id(x): x for x in owners if hasattr(x, "load_state_dict")}
+        return list(found.values())
+
+    def given(self, arrays: list[Any], arguments: list[Any]) -> Any:
+        """The result as the caller gets it, tensors over the arrays of one run."""
+        outs = [link(array, arguments) for link, array in zip(self.links, arrays, strict=False)]
+        if self.backward is not None:
+            self.backward.follow(outs, arrays[self.count :], arguments)
+        it = iter(outs)
+        return self.rebuild([next(it) if here else None for here in self.present])
+
+
+class Compiled:
+    """A compiled function. It is called as the function is; ``source()`` and ``report()`` show what it runs."""
+
+    def __init__(self, function: Callable[..., Any], verify: bool = False) -> None:
+        functools.update_wrapper(self, function)
+        self.function, self.verify = function, verify
+        self.title = getattr(function, "__name__", type(function).__name__)
+        self.retraces = 0
+        self._programs: OrderedDict[Any, list[Replay]] = OrderedDict()
+        self._lock = threading.RLock()
+        self._last: Replay | None = None
+        _all.add(self)
+
+    def forget(self) -> None:
+        """Lets all programs go; the next call is traced."""
+        with self._lock:
+            self._programs.clear()
+            self._last, self.retraces = None, 0
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        return self if instance is None else functools.partial(self, instance)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if (
+            STATE.get().recorder is not None
+        ):  # within another compiled function, or under a capture: a part of it
+            return self.function(*args, **kwargs)
+        leaves, _ = flatten((args, kwargs))
+        arguments = [x for x in leaves if isinstance(x, Variable)]
+        key = guards.key(leaves, arguments, (len(args), *kwargs))
+        for replay in self._programs.get(key, ()):
+            if replay.guards.hold():
+                self._last = replay
+                return self._checked(replay, arguments, args, kwargs) if self.verify else replay(arguments)
+        with self._lock:
+            return self._trace(key, arguments, args, kwargs)
+
+    def _trace(self, key: Any, arguments: list[Any], args: Any, kwargs: Any) -> Any:
+        with Tracer(arguments) as tracer:
+            result = self.function(*args, **kwargs)
+            for t in flatten(result)[0]:
+                getattr(t, "requires_grad", None)  # brings a view's history up to date
+        replay = Replay(tracer, result, self.title)
+        self.retraces += bool(self._programs)
+        self._programs.setdefault(key, []).insert(0, replay)
+        self._programs.move_to_end(key)
+        del self._programs[key][LIMIT:]
+        while len(self._programs) > LIMIT:
+            self._programs.popitem(last=False)
+        self._last = replay
+        first, replay.first = replay.first, None
+        return first
+
+    def _checked(self, replay: Replay, arguments: list[Any], args: Any, kwargs: Any) -> Any:
+        """Runs eagerly, goes back, replays, and compares every result and everything written."""
+        with guards.Snapshot(replay, arguments) as before:
+            eager = before.state(self.function(*args, **kwargs))
+        result = replay(arguments)
+        before.compare(eager, before.state(result), self.title)
+        return result
+
+    # ---- what it runs ------------------------------------------------------------------------------------
+
+    def _latest(self) -> Replay:
+        if self._last is None:
+            raise RuntimeError(
+                f"compile: {self.title} has not been called yet, so that there is nothing to show"
+            )
+        return self._last
+
+    def source(self) -> str:
+        """The Python that the last call ran, backward after forward where there is one."""
+        replay = self._latest()
+        return replay.source.text + ("" if replay.backward is None else "\n\n" + replay.backward.source.text)
+
+    def report(self) -> str:
+        """What the last call ran as a table: calls, bytes read and written, and flops of each function."""
+        replay = self._latest()
+        programs = [replay.program, *([] if replay.backward is None else [replay.backward.program])]
+        return table(self.title, programs)
+
+    @property
+    def calls(self) -> int:
+        """How many functions a replay calls on arrays, beside calls of Python (an optimizer's step)."""
+        return sum(isinstance(line, Line) for line in self._latest().program.lines)
+
+
+def compile(
+    model: Any = None,
+    *,
+    fullgraph: bool = False,
+    dynamic: bool | None = None,
+    backend: Any = "inductor",
+    mode: str | None = None,
+    options: Any = None,
+    disable: bool = False,
+    verify: bool = False,
+) -> Any:
+    """A function, training step or Module that is traced at its first call and replayed afterwards.
+
+    Use it as ``@minigrad.compile``, ``@minigrad.compile(verify=True)`` or ``compile(model)``. The arguments
+    are nests of tensors and anything else that compares; a call whose shapes, dtypes, strides, other
+    arguments, grad mode or kernel set are new, or that finds a called module's settings, a parameter's shape
+    or a ``.grad`` that is or isn't there changed, is traced again. Optimizers' and schedules' steps run as
+    Python at every replay, random numbers are drawn anew. Python numbers that neither are arguments nor
+    belong to a called module are read once. Raises :class:`CompileError` for what can't be replayed: a value
+    read on the host, a shape that depends on values, a return value that is no tensor.
+
+    ``verify`` compares every replay with the uncompiled function, bit for bit. ``disable`` gives the function
+    back. The whole function is always one program (PyTorch's ``fullgraph``); shapes are never symbolic, so
+    that ``dynamic=True`` is refused. There is one compiler: ``backend``, ``mode`` and ``options`` choose
+    between PyTorch's.
+    """
+    if model is None:
+        return lambda f: compile(f, dynamic=dynamic, disable=disable, verify=verify)
+    if dynamic:
+        raise NotImplementedError("compile: dynamic=True is not supported; every new shape is traced once")
+    if disable:
+        return model
+    from .module import OptimizedModule, is_module
+
+    return OptimizedModule(model, verify) if is_module(model) else Compiled(model, verify)
+
+
+def is_compiling() -> bool:
+    """True while a compiled function's call is being traced."""
+    return STATE.get().tracer is not None
+
+
+def reset() -> None:
+    """Forgets every program of every compiled function; each is traced again at its next call."""
+    for compiled in list(_all):
+        compiled.forget()

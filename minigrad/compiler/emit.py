@@ -1,0 +1,136 @@
+"""The program as Python source, and the function that it becomes.
+
+The source is for readers too: it calls rows by their names, parameters have their modules' names, and an
+array's name is let go after its last use. Nothing but this module's own text is ever executed.
+"""
+
+from __future__ import annotations
+
+import keyword
+import re
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from .passes import last_uses
+from .program import HostLine, Line, Program, ReadGrad, SetGrad, Value
+
+_LITERALS = (bool, int, float, str, type(None))
+
+
+class Source:
+    """The text of a program, and the objects that its names stand for."""
+
+    def __init__(self, program: Program, title: str, names: dict[int, str]) -> None:
+        self.objects: dict[str, Any] = {}
+        self._named: dict[int, str] = {}
+        self.title = _identifier(title)
+        self._taken = {"np", "array", "map", self.title, *(v.name for v in program.values())}
+        lines = [f"def {self.title}({', '.join(v.name for v in program.arguments)}):"]
+        for v, t in program.tensors.items():
+            wanted = names.get(id(t))
+            if wanted is not None:
+                v.name = self._free(wanted)
+            lines.append(f"    {v.name} = {self._name(t, f'{v.name}_tensor')}._array")
+        for v, array in program.constants.items():
+            self.objects[v.name] = array
+        for line, ends in zip(program.lines, last_uses(program), strict=True):
+            lines += [f"    {text}" for text in self._line(line)]
+            if ends:
+                lines.append(f"    del {', '.join(v.name for v in ends)}")
+        given = ", ".join(v.name for v in program.outputs)
+        lines.append(f"    return [{given}]")
+        self.text = "\n".join(lines) + "\n"
+
+    def function(self) -> Callable[..., Any]:
+        """The program, ready to be called with the argument arrays."""
+        space = {**self.objects, "array": _array_by(np)}
+        exec(compile(self.text, f"<minigrad.compile {self.title}>", "exec"), space)
+        return space[self.title]
+
+    # ---- lines -------------------------------------------------------------------------------------------
+
+    def _line(self, line: Any) -> list[str]:
+        if isinstance(line, ReadGrad):
+            return [f"{line.results[0]} = {self._name(line.leaf, 'leaf')}._grad._array"]
+        if isinstance(line, SetGrad):
+            value = "None" if line.value is None else f"{self._name(_wrap(), 'wrap')}({line.value})"
+            return [f"{self._name(line.leaf, 'leaf')}._grad = {value}"]
+        if isinstance(line, HostLine):
+            return [self._host(line)]
+        call = self._call(line)
+        if not any(v is not None for v in line.results):
+            return [call]
+        made = "array" if line.m is np else self._name(_array_by(line.m), "array")
+        targets = [v.name if v is not None else "_" for v in line.results]
+        if len(targets) == 1:
+            return [f"{targets[0]} = {made}({call})"]
+        return [f"{', '.join(targets)} = map({made}, {call})"]
+
+    def _call(self, line: Line) -> str:
+        given = [self._text(a) for a in (line.m, *line.args)]
+        given += [f"{k}={self._text(v)}" for k, v in line.attrs.items()]
+        return f"{self._name(line.function, line.name)}({', '.join(given)})"
+
+    def _host(self, line: HostLine) -> str:
+        given = [self._text(a) for a in line.args] + [f"{k}={self._text(v)}" for k, v in line.kwargs.items()]
+        return f"{self._name(line.function, line.name)}({', '.join(given)})"
+
+    # ---- names -------------------------------------------------------------------------------------------
+
+    def _text(self, x: Any) -> str:
+        if isinstance(x, Value):
+            return x.name
+        if x is np:
+            self.objects["np"] = np
+            return "np"
+        if type(x) in (list, tuple):
+            inner = ", ".join(map(self._text, x))
+            return f"[{inner}]" if type(x) is list else f"({inner}{',' if len(x) == 1 else ''})"
+        if type(x) in _LITERALS and not (isinstance(x, float) and not np.isfinite(x)):
+            return repr(x)
+        if isinstance(x, slice) and all(
+            type(p) in _LITERALS or isinstance(p, np.integer) for p in (x.start, x.stop, x.step)
+        ):
+            return f"slice({x.start}, {x.stop}, {x.step})"
+        if x is Ellipsis:
+            return "..."
+        if isinstance(x, dict):
+            return "{" + ", ".join(f"{k!r}: {self._text(v)}" for k, v in x.items()) + "}"
+        return self._name(x, type(x).__name__)
+
+    def _name(self, thing: Any, wanted: str) -> str:
+        if id(thing) not in self._named:
+            self._named[id(thing)] = name = self._free(wanted)
+            self.objects[name] = thing  # which keeps it alive, and its id its own
+        return self._named[id(thing)]
+
+    def _free(self, wanted: str) -> str:
+        name = wanted = _identifier(wanted)
+        n = 2
+        while name in self._taken:
+            name, n = f"{wanted}_{n}", n + 1
+        self._taken.add(name)
+        return name
+
+
+def _array_by(m: Any) -> Callable[[Any], Any]:
+    """What the engine does to results: NumPy's scalars become arrays, and a rule may return a tuple of one."""
+
+    def array(x: Any) -> Any:
+        x = x[0] if type(x) in (tuple, list) else x
+        return x if x is None else m.asarray(x)
+
+    return array
+
+
+def _wrap() -> Any:
+    from ..autograd import wrap
+
+    return wrap
+
+
+def _identifier(text: str) -> str:
+    name = re.sub(r"\W+", "_", text).strip("_") or "x"
+    return f"_{name}" if name[0].isdigit() or keyword.iskeyword(name) else name

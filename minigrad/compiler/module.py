@@ -1,0 +1,46 @@
+"""A compiled Module: a Module around it, with PyTorch's name for what it holds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..nn.module import Module
+
+
+def is_module(thing: Any) -> bool:
+    """Is it a Module?"""
+    return isinstance(thing, Module)
+
+
+class OptimizedModule(Module):
+    """Calls a module compiled. It has the module's parameters, modes and attributes; ``_orig_mod`` is the module."""
+
+    def __init__(self, module: Module, verify: bool = False) -> None:
+        from . import Compiled
+
+        super().__init__()
+        self._orig_mod = module
+        self._compiled = Compiled(module, verify)
+        self._compiled.title = type(module).__name__
+        self.training = module.training
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        return self._compiled(*args, **kwargs)
+
+    def train(self, mode: bool = True) -> Any:
+        self._orig_mod.train(mode)
+        return super().train(mode)
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(super().__getattr__("_orig_mod"), name)
+
+    def source(self) -> str:
+        """The Python that the last call ran."""
+        return self._compiled.source()
+
+    def report(self) -> str:
+        """What the last call ran, as a table."""
+        return self._compiled.report()

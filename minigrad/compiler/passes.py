@@ -1,0 +1,115 @@
+"""What is done to a program before it is written out, one function a pass: program in, program out.
+
+In their order: :func:`without_repeats` runs equal calls once, :func:`without_dead` leaves out what nobody
+reads, and :func:`last_uses` says after which line each array can be let go.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .program import HostLine, Line, Program, Value, replaced
+
+
+def without_repeats(program: Program) -> Program:
+    """Common subexpressions: of pure calls with equal function, arguments and attributes the first stays.
+
+    Between two calls nobody may have written to what they read: a write ends what is known of the memory
+    that it touches, a call of Python all that is known. Nor may anybody ever write to what they made, which
+    leaves out what lines write to and what leaves the program.
+    """
+    apart = {v.memory for line in program.lines if not getattr(line, "pure", False) for v in line.reads()}
+    apart |= {v.memory for v in program.outputs}
+    known: dict[Any, Line] = {}
+    version: dict[int, int] = {}
+    same: dict[Value, Value] = {}
+    everything, lines = 0, list[Any]()
+    for line in program.lines:
+        if isinstance(line, HostLine):
+            everything += 1
+            lines.append(line)
+            continue
+        if not isinstance(line, Line):
+            if getattr(line, "value", None) in same:
+                line.value = same[line.value]
+            lines.append(line)
+            continue
+        line.args = replaced(line.args, lambda v: same.get(v, v) if isinstance(v, Value) else v)
+        line.attrs = replaced(line.attrs, lambda v: same.get(v, v) if isinstance(v, Value) else v)
+        if not line.pure:
+            for v in line.reads():
+                version[v.memory] = version.get(v.memory, 0) + 1
+            lines.append(line)
+            continue
+
+        def part(v: Any) -> Any:
+            if isinstance(v, Value):
+                return id(v), version.get(v.memory, 0)
+            return type(v), str(v) if isinstance(v, np.dtype) else repr(v)
+
+        parts = _frozen((replaced(line.args, part), replaced(line.attrs, part)))
+        key = (id(line.function), id(line.m), everything, parts)
+        first = known.setdefault(key, line)
+        if first is line or any(
+            v is not None and (v.view or v.memory in apart) for v in (*first.results, *line.results)
+        ):
+            lines.append(line)
+            continue
+        for old, new in zip(line.results, first.results, strict=True):
+            if old is not None and new is not None:
+                same[old] = new
+    outputs = [same.get(v, v) for v in program.outputs]
+    return Program(lines, program.arguments, program.tensors, program.constants, outputs)
+
+
+def _frozen(nest: Any) -> Any:
+    if isinstance(nest, dict):
+        return tuple((k, _frozen(v)) for k, v in nest.items())
+    return tuple(map(_frozen, nest)) if isinstance(nest, (list, tuple)) else nest
+
+
+def without_dead(program: Program) -> Program:
+    """Dead code: pure calls whose results nobody reads are left out, from the end to the start."""
+    read, lines = set(program.outputs), []
+    for line in reversed(program.lines):
+        if isinstance(line, Line) and line.pure and not any(v in read for v in line.results):
+            continue
+        if isinstance(line, Line):
+            line.results = [v if v in read else None for v in line.results]
+        lines.append(line)
+        read.update(line.reads())
+    kept = lambda table: {v: x for v, x in table.items() if v in read}  # noqa: E731
+    return Program(
+        lines[::-1], program.arguments, kept(program.tensors), kept(program.constants), program.outputs
+    )
+
+
+def last_uses(program: Program) -> list[list[Value]]:
+    """For each line the values that no later line reads: their names can be let go, and so their memory."""
+    held, found = {*program.outputs, *program.outside()}, []
+    for line in reversed(program.lines):
+        ends = [v for v in dict.fromkeys((*line.reads(), *line.results)) if v is not None and v not in held]
+        held.update(ends)
+        found.append(ends)
+    return found[::-1]
+
+
+def peak_bytes(program: Program) -> int:
+    """The most memory that arrays made by the program hold at once, by :func:`last_uses`."""
+    outside = {v.memory for v in program.outside()}
+    alive: dict[int, int] = {}
+    holders: dict[int, set[Value]] = {}
+    peak = 0
+    for line, ends in zip(program.lines, last_uses(program), strict=True):
+        for v in line.results:
+            if v is not None and v.memory not in outside:
+                alive[v.memory] = max(alive.get(v.memory, 0), v.nbytes)
+                holders.setdefault(v.memory, set()).add(v)
+        peak = max(peak, sum(alive.values()))
+        for v in ends:
+            holders.get(v.memory, set()).discard(v)
+            if v.memory in holders and not holders[v.memory]:
+                del holders[v.memory], alive[v.memory]
+    return peak

@@ -1,0 +1,173 @@
+"""The program of a traced call: straight lines over values, as the passes read and rewrite them.
+
+A :class:`Line` calls one function of the engine (a row's forward, its rule, an update) on raw arrays; a
+:class:`HostLine` calls back into Python, as ``optimizer.step`` does; :class:`ReadGrad` and :class:`SetGrad`
+are ``leaf.grad``. Lines run in their order; nothing branches.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..op import OPS
+
+
+@dataclass(eq=False)
+class Value:
+    """One array of the program: where it comes from, and what it was like when traced.
+
+    ``memory`` tells which values share memory: it is equal for views of one another and their base.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: Any
+    nbytes: int
+    memory: int
+    view: bool  # of memory that another value owns
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.shape)
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+@dataclass(eq=False)
+class Line:
+    """``results = function(m, *args, **attrs)``; args and attrs may hold values in lists and tuples."""
+
+    function: Callable[..., Any]
+    m: Any
+    args: tuple[Any, ...]
+    attrs: dict[str, Any]
+    results: list[Value | None]
+
+    def reads(self) -> Iterator[Value]:
+        yield from values_in((self.args, self.attrs))
+
+    @property
+    def name(self) -> str:
+        return row_of(self.function)[1]
+
+    @property
+    def pure(self) -> bool:
+        """May it be left out, or run once for several? True of rows and rules; all else may write or draw."""
+        row, _ = row_of(self.function)
+        return row is not None and not row.mutates
+
+
+@dataclass(eq=False)
+class HostLine:
+    """``function(*args, **kwargs)``, a call of Python that runs again at every replay."""
+
+    function: Callable[..., Any]
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    results: list[Value | None] = field(default_factory=list)
+
+    def reads(self) -> Iterator[Value]:
+        return iter(())
+
+    @property
+    def name(self) -> str:
+        owner = getattr(self.function, "__self__", None)
+        name = getattr(self.function, "__name__", "call")
+        return name if owner is None else f"{type(owner).__name__}_{name}".lower()
+
+
+@dataclass(eq=False)
+class ReadGrad:
+    """The array of ``leaf.grad``."""
+
+    leaf: Any
+    results: list[Value | None]
+    name: str = "grad"
+
+    def reads(self) -> Iterator[Value]:
+        return iter(())
+
+
+@dataclass(eq=False)
+class SetGrad:
+    """``leaf.grad`` becomes a tensor over a value, or None."""
+
+    leaf: Any
+    value: Value | None
+    name: str = "grad"
+    results: list[Value | None] = field(default_factory=list)
+
+    def reads(self) -> Iterator[Value]:
+        if self.value is not None:
+            yield self.value
+
+
+@dataclass
+class Program:
+    """Lines, and what they read from outside: arguments by position, tensors, constant arrays; what they give."""
+
+    lines: list[Any]
+    arguments: dict[Value, int]
+    tensors: dict[Value, Any]
+    constants: dict[Value, Any]
+    outputs: list[Value]
+
+    def outside(self) -> list[Value]:
+        """The values that the program doesn't make."""
+        return [*self.arguments, *self.tensors, *self.constants]
+
+    def values(self) -> list[Value]:
+        """All values, each once."""
+        made = [v for line in self.lines for v in line.results if v is not None]
+        return list(dict.fromkeys([*self.outside(), *made]))
+
+
+def values_in(nest: Any) -> Iterator[Value]:
+    """The values in a nest of lists, tuples and dicts, in order."""
+    if isinstance(nest, Value):
+        yield nest
+    elif isinstance(nest, (list, tuple)):
+        for part in nest:
+            yield from values_in(part)
+    elif isinstance(nest, dict):
+        for part in nest.values():
+            yield from values_in(part)
+
+
+def replaced(nest: Any, change: Callable[[Any], Any]) -> Any:
+    """The nest with ``change`` applied to everything in it that is no list, tuple or dict."""
+    if isinstance(nest, dict):
+        return {k: replaced(v, change) for k, v in nest.items()}
+    if isinstance(nest, tuple) and hasattr(nest, "_fields"):
+        return type(nest)(*[replaced(v, change) for v in nest])
+    if type(nest) in (list, tuple):
+        return type(nest)(replaced(v, change) for v in nest)
+    return change(nest)
+
+
+def row_of(function: Any) -> tuple[Any, str]:
+    """The row that a function is a forward, a rule or a kernel of, and how to call it in the source."""
+    while isinstance(function, functools.partial):  # the engine's way to compute halves in float32
+        function = function.args[0]
+    for row in OPS.values():
+        if function is row.forward:
+            return row, row.name
+        for rule in row.rules:
+            if function is rule.function:
+                by = "" if rule.target is None or len(row.rules) == 1 else f"_by_{row.inputs[rule.target]}"
+                return row, f"{row.name}_gradient{by}"
+        for (kernel_set, _, _), kernel in row.kernels.items():
+            if function is kernel.forward:
+                return row, f"{row.name}_{kernel_set}"
+            if function is kernel.vjp:
+                return row, f"{row.name}_gradient_{kernel_set}"
+    return None, getattr(function, "__name__", "call").strip("_") or "call"
