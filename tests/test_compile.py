@@ -440,8 +440,30 @@ def test_source_and_report_name_rows_parameters_and_calls_of_python():
                  "adam_zero_grad(", "weight_tensor._array", "._grad = wrap(", "del v", "return ["):  # fmt: skip
         assert part in text, text
     assert compile(text, "source", "exec")
-    report = compiled.report()
+    report = str(compiled.report())
     assert "MB moved" in report and "linear_gradient" in report and report.splitlines()[-1].startswith("all ")
+
+
+def test_a_report_counts_bytes_and_flops_and_times_what_it_is_asked_to(tmp_path):
+    f = minigrad.compile(lambda x, w: (x @ w).relu())
+    x, w = minigrad.ones(8, 4), minigrad.ones(4, 2, requires_grad=True)
+    f(x, w).sum().backward()
+    rows = {r.name: r for r in f.report().rows}
+    assert rows["matmul"][1:] == (1, 4 * (32 + 8 + 16), 2 * 8 * 4 * 2, None) and rows["relu"].bytes == 4 * 32
+    assert rows["matmul_gradient_by_y"].calls == 1 and "µs" not in str(f.report())
+    with f.timing():
+        for _ in range(3):
+            f(x, w).sum().backward()
+    f(x, w).sum().backward()
+    report = f.report()
+    assert (
+        report.replays == 3
+        and all(r.seconds > 0 for r in report.rows)
+        and report.rows[0].seconds >= report.rows[-1].seconds
+    )
+    assert "means of 3 replays" in str(report) and str(report).splitlines()[-1].endswith("100%")
+    picture = report.save(tmp_path / "report.svg").read_text()
+    assert picture.startswith("<svg") and "matmul_gradient_by_y" in picture and report._repr_svg_() == picture
 
 
 def test_repeats_run_once_and_dead_code_never():

@@ -8,11 +8,12 @@ everything that the trace relied on still holds (``guards.py``). PyTorch's names
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import threading
 import weakref
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ from . import backward, guards
 from .emit import Source
 from .passes import without_dead, without_repeats
 from .program import HostLine, Line, Program, ReadGrad, SetGrad
-from .report import table
+from .report import Report
 from .trace import CompileError, Tracer
 
 __all__ = ["CompileError", "Compiled", "compile", "is_compiling", "reset"]
@@ -58,6 +59,9 @@ class Replay:
         self.count = len(values)
         self.source = Source(self.program, title, self.names)
         self.run = self.source.function()
+        self.seconds: dict[str, float] = {}
+        self.clocked: Any = None  # the program with its calls timed
+        self.replays = 0  # that were timed
         first = [tracer.array_of(v) for v in (*values, *saved)]
         self.first = self.given(first, tracer.arguments) if self.backward is not None else result
         self.tensors = []
@@ -68,6 +72,19 @@ class Replay:
         for t, times in self.bumps:
             t._writes[0] += times
         return self.given(arrays, arguments)
+
+    def timed(self, arguments: list[Any]) -> Any:
+        """One call whose parts are timed; its backward is timed too, whenever it comes."""
+        if self.clocked is None:
+            self.clocked = self.source.function(self.seconds)
+        plain, self.run = self.run, self.clocked
+        if self.backward is not None and self.backward.timed is None:
+            self.backward.timed = self.backward.source.function(self.seconds)
+        self.replays += 1
+        try:
+            return self(arguments)
+        finally:
+            self.run = plain
 
     def leaves(self) -> list[Any]:
         """Tensors whose gradient it sets."""
@@ -101,6 +118,7 @@ class Compiled:
         self._programs: OrderedDict[Any, list[Replay]] = OrderedDict()
         self._lock = threading.RLock()
         self._last: Replay | None = None
+        self._timing = False
         _all.add(self)
 
     def forget(self) -> None:
@@ -123,7 +141,9 @@ class Compiled:
         for replay in self._programs.get(key, ()):
             if replay.guards.hold():
                 self._last = replay
-                return self._checked(replay, arguments, args, kwargs) if self.verify else replay(arguments)
+                if self.verify:
+                    return self._checked(replay, arguments, args, kwargs)
+                return replay.timed(arguments) if self._timing else replay(arguments)
         with self._lock:
             return self._trace(key, arguments, args, kwargs)
 
@@ -165,11 +185,23 @@ class Compiled:
         replay = self._latest()
         return replay.source.text + ("" if replay.backward is None else "\n\n" + replay.backward.source.text)
 
-    def report(self) -> str:
-        """What the last call ran as a table: calls, bytes read and written, and flops of each function."""
+    def report(self) -> Report:
+        """What the last call ran, function by function: calls, bytes, flops, and the seconds if any were timed."""
         replay = self._latest()
         programs = [replay.program, *([] if replay.backward is None else [replay.backward.program])]
-        return table(self.title, programs)
+        return Report(self.title, programs, replay.seconds, replay.replays)
+
+    @contextlib.contextmanager
+    def timing(self) -> Iterator[None]:
+        """A block whose replays are timed call by call, for :meth:`report`; one at a time, in one thread."""
+        self._timing = True
+        try:
+            yield
+        finally:
+            self._timing = False
+            for replay in (r for programs in self._programs.values() for r in programs):
+                if replay.backward is not None:
+                    replay.backward.timed = None
 
     @property
     def calls(self) -> int:

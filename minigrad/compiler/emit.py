@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import keyword
 import re
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -24,6 +25,7 @@ class Source:
 
     def __init__(self, program: Program, title: str, names: dict[int, str]) -> None:
         self.objects: dict[str, Any] = {}
+        self.calls: dict[str, str] = {}  # names in the text that are called -> what the report calls them
         self._named: dict[int, str] = {}
         self.title = _identifier(title)
         self._taken = {"np", "array", "map", self.title, *(v.name for v in program.values())}
@@ -43,9 +45,11 @@ class Source:
         lines.append(f"    return [{given}]")
         self.text = "\n".join(lines) + "\n"
 
-    def function(self) -> Callable[..., Any]:
-        """The program, ready to be called with the argument arrays."""
+    def function(self, seconds: dict[str, float] | None = None) -> Callable[..., Any]:
+        """The program, ready to be called with the argument arrays; it adds what its calls take to ``seconds``."""
         space = {**self.objects, "array": _array_by(np)}
+        if seconds is not None:
+            space |= {name: _timed(self.objects[name], what, seconds) for name, what in self.calls.items()}
         exec(compile(self.text, f"<minigrad.compile {self.title}>", "exec"), space)
         return space[self.title]
 
@@ -71,11 +75,16 @@ class Source:
     def _call(self, line: Line) -> str:
         given = [self._text(a) for a in (line.m, *line.args)]
         given += [f"{k}={self._text(v)}" for k, v in line.attrs.items()]
-        return f"{self._name(line.function, line.name)}({', '.join(given)})"
+        return f"{self._called(line)}({', '.join(given)})"
 
     def _host(self, line: HostLine) -> str:
         given = [self._text(a) for a in line.args] + [f"{k}={self._text(v)}" for k, v in line.kwargs.items()]
-        return f"{self._name(line.function, line.name)}({', '.join(given)})"
+        return f"{self._called(line)}({', '.join(given)})"
+
+    def _called(self, line: Any) -> str:
+        name = self._name(line.function, line.name)
+        self.calls[name] = line.name
+        return name
 
     # ---- names -------------------------------------------------------------------------------------------
 
@@ -113,6 +122,16 @@ class Source:
             name, n = f"{wanted}_{n}", n + 1
         self._taken.add(name)
         return name
+
+
+def _timed(function: Callable[..., Any], name: str, seconds: dict[str, float]) -> Callable[..., Any]:
+    def call(*args: Any, **kwargs: Any) -> Any:
+        start = time.perf_counter()
+        result = function(*args, **kwargs)
+        seconds[name] = seconds.get(name, 0.0) + time.perf_counter() - start
+        return result
+
+    return call
 
 
 def _array_by(m: Any) -> Callable[[Any], Any]:

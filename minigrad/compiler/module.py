@@ -41,6 +41,10 @@ class OptimizedModule(Module):
         """The Python that the last call ran."""
         return self._compiled.source()
 
-    def report(self) -> str:
-        """What the last call ran, as a table."""
+    def report(self) -> Any:
+        """What the last call ran, function by function."""
         return self._compiled.report()
+
+    def timing(self) -> Any:
+        """A block whose replays are timed, for the report."""
+        return self._compiled.timing()

@@ -1,43 +1,101 @@
-"""What a compiled function runs, as a table."""
+"""What a compiled function runs: calls, bytes, operations and seconds by function, as a table and as a picture."""
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+from ..pictures.svg import BLUE, FAINT, GRID, Svg, shortened
 from .passes import peak_bytes
 from .program import Line, Program, row_of
 
 
-def table(title: str, programs: list[Program]) -> str:
-    """Calls, bytes and floating-point operations by function, the most bytes first."""
-    figures: dict[str, list[float]] = {}
-    for program in programs:
-        for line in program.lines:
-            found = figures.setdefault(line.name, [0, 0.0, 0.0])
-            found[0] += 1
-            if isinstance(line, Line):
-                made = [v for v in line.results if v is not None]
-                found[1] += sum(v.nbytes for v in {*line.reads()}) + sum(v.nbytes for v in made if not v.view)
-                found[2] += _flops(line)
-    rows = [("function", "calls", "MB moved", "MFLOP")]
-    rows += [
-        (name, f"{n:.0f}", f"{moved / 1e6:.3f}", f"{flops / 1e6:.3f}" if flops else "")
-        for name, (n, moved, flops) in sorted(figures.items(), key=lambda f: -f[1][1])
-    ]
-    totals = [sum(f[i] for f in figures.values()) for i in range(3)]
-    rows.append(("all", f"{totals[0]:.0f}", f"{totals[1] / 1e6:.3f}", f"{totals[2] / 1e6:.3f}"))
-    widths = [max(len(row[i]) for row in rows) for i in range(4)]
-    text = [
-        "  ".join(
-            cell.ljust(w) if i == 0 else cell.rjust(w)
-            for i, (cell, w) in enumerate(zip(row, widths, strict=True))
+class Row(NamedTuple):
+    """One function: how often a replay calls it, the bytes that it reads and writes, its flops, its seconds a replay.
+
+    ``flops`` are those that a row declares of its forward, 0 for rules; ``seconds`` is None before anything was timed.
+    """
+
+    name: str
+    calls: int
+    bytes: int
+    flops: float
+    seconds: float | None
+
+
+class Report:
+    """The rows of a program, the costliest first; ``str()`` is the table, ``save(path)`` writes the picture as SVG."""
+
+    def __init__(self, title: str, programs: list[Program], seconds: dict[str, float], replays: int) -> None:
+        self.title, self.replays = title, replays
+        self.peak = max(map(peak_bytes, programs))
+        found: dict[str, list[float]] = {}
+        for program in programs:
+            for line in program.lines:
+                row = found.setdefault(line.name, [0, 0, 0.0])
+                row[0] += 1
+                if isinstance(line, Line):
+                    made = [v for v in line.results if v is not None and not v.view]
+                    row[1] += sum(v.nbytes for v in {*line.reads(), *made})
+                    row[2] += _flops(line)
+        rows = [
+            Row(name, int(n), int(moved), flops, seconds.get(name, 0.0) / replays if replays else None)
+            for name, (n, moved, flops) in found.items()
+        ]
+        self.rows = sorted(rows, key=lambda r: (-(r.seconds or 0.0), -r.bytes, r.name))
+
+    def __str__(self) -> str:
+        timed = self.replays > 0
+        total = sum(r.seconds or 0.0 for r in self.rows)
+        head = ["function", "calls", "MB moved", "MFLOP", *(["µs", "share"] if timed else [])]
+        cells = [head, *(self._cells(r, total) for r in self.rows)]
+        whole = Row("all", sum(r.calls for r in self.rows), sum(r.bytes for r in self.rows),
+                    sum(r.flops for r in self.rows), total if timed else None)  # fmt: skip
+        cells.append(self._cells(whole, total))
+        widths = [max(len(row[i]) for row in cells) for i in range(len(head))]
+        lines = [
+            "  ".join(
+                c.rjust(w) if i else c.ljust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))
+            )
+            for row in cells
+        ]
+        said = f"; times are means of {self.replays} replays" if timed else ""
+        return "\n".join(
+            [f"{self.title}: arrays of its own hold {self.peak / 1e6:.3f} MB at most{said}", *lines]
         )
-        for row in rows
-    ]
-    peak = max(map(peak_bytes, programs))
-    return "\n".join([f"{title}: {peak / 1e6:.3f} MB of its own at most", *text])
+
+    def _cells(self, r: Row, total: float) -> list[str]:
+        cells = [r.name, str(r.calls), f"{r.bytes / 1e6:.3f}", f"{r.flops / 1e6:.3f}" if r.flops else ""]
+        if r.seconds is not None:
+            cells += [f"{r.seconds * 1e6:.1f}", f"{r.seconds / total:.0%}" if total else ""]
+        return cells
+
+    def svg(self) -> Svg:
+        """A bar a function: its seconds where they were measured, else the bytes that it moves."""
+        timed = self.replays > 0
+        shown = [(r, (r.seconds or 0.0) * 1e6 if timed else r.bytes / 1e6) for r in self.rows]
+        shown = sorted([(r, v) for r, v in shown if v > 0], key=lambda x: -x[1])
+        unit, most = "µs" if timed else "MB moved", max((v for _, v in shown), default=1.0)
+        surface = Svg(640, 62 + 22 * len(shown), self.title)
+        surface.text(16, 26, f"{self.title}: {unit} a replay, by function", size=14, bold=True)
+        for i, (r, value) in enumerate(shown):
+            y = 44 + 22 * i
+            surface.text(200, y + 13, shortened(r.name, 180), size=12, anchor="end")
+            surface.rect(208, y, 340, 16, fill=GRID)
+            surface.rect(208, y, max(340 * value / most, 1), 16, fill=BLUE)
+            surface.text(556, y + 13, f"{value:.3g} ({r.calls}×)", size=11, colour=FAINT)
+        return surface
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Writes the picture; returns the path."""
+        return self.svg().save(path)
+
+    def _repr_svg_(self) -> str:
+        return str(self.svg())
 
 
 def _flops(line: Line) -> float:
-    """Of a row's forward, as the row says; rules don't say."""
     row, name = row_of(line.function)
     if row is None or "gradient" in name or not line.results or line.results[0] is None:
         return 0.0
