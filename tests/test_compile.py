@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sides import SPECS, Side, quietly
 
 import minigrad
-from minigrad.compiler import CompileError
+from minigrad.compiler import CompileError, blocks
 from minigrad.nest import flatten
 
 OURS = Side(minigrad)
@@ -65,8 +65,15 @@ NOT_REPLAYED = {  # why: a value is read on the host, a number is returned, or a
 }  # fmt: skip
 
 
+@pytest.fixture
+def small_parts(monkeypatch):
+    """Blocks of every size, in parts of a few elements."""
+    monkeypatch.setattr(blocks, "LEAST", 1)
+    monkeypatch.setattr(blocks, "PART", 5)
+
+
 @pytest.mark.parametrize("name", dict.fromkeys(use.name for use in USES))
-def test_every_call_replays_to_the_same_bits_with_other_values(name):
+def test_every_call_replays_to_the_same_bits_with_other_values(name, small_parts):
     for use in USES:
         if use.name != name:
             continue
@@ -481,6 +488,57 @@ def test_repeats_run_once_and_dead_code_never():
     assert g.source().count("exp(np") == 2
 
 
+def bias_and_gelu(x, bias):
+    return minigrad.nn.functional.gelu(x + bias, approximate="tanh") * 2
+
+
+@pytest.mark.parametrize(
+    "shape, bias, block",
+    [
+        ((64, 2048), (2048,), "add + gelu + mul"), ((8, 16, 1024), (8, 16, 1024), "add + gelu + mul"), ((2**16,), (), "add + gelu + mul"),
+        ((2**16,), (1,), "add + gelu + mul"), ((2, 2**16), (2**16,), "gelu + mul"), ((64, 1024), (64, 1), "gelu + mul"), ((8, 64), (64,), None),
+    ],
+)  # fmt: skip
+def test_large_elementwise_chains_run_in_parts_that_stay_in_the_cache(shape, bias, block):
+    compiled = minigrad.compile(bias_and_gelu)
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        arrays, runs = [rng.normal(size=s) for s in (shape, bias)], []
+        for f in (compiled, bias_and_gelu):
+            leaves = [minigrad.tensor(a, dtype=minigrad.float32).requires_grad_() for a in arrays]
+            y = f(*leaves)
+            (y * y).sum().backward()
+            runs.append([y.detach().numpy(), *(t.grad.numpy() for t in leaves)])
+        assert alike(*runs)
+    found = {r.name for r in compiled.report().rows}
+    assert (block in found) if block else not any(" + " in name for name in found)
+    assert ("mul_gradient_by_x + gelu_gradient" in found) is (block is not None)
+
+
+def test_blocks_need_layouts_that_can_be_cut_and_work_that_pays():
+    def blocks_of(f, x):
+        compiled = minigrad.compile(f)
+        with minigrad.no_grad():
+            compiled(x.clone())
+            assert same(compiled(x.clone()).numpy(), f(x.clone()).numpy())
+        return [line.name for line in compiled._last.program.lines if isinstance(line, blocks.Block)]
+
+    x = minigrad.rand(512, 256)
+    assert (
+        blocks_of(lambda x: x.tanh(), x)
+        == blocks_of(lambda x: x + 1, x)
+        == blocks_of(lambda x: x.t().silu(), x)
+        == []
+    )
+    assert blocks_of(lambda x: x.silu(), x) == ["silu"]
+    assert blocks_of(lambda x: (x * 2).exp().sum(1).exp() + x[:, 0], x) == ["mul + exp"]
+    assert blocks_of(lambda x: (x.relu() + x).mul_(2).relu() * 3, x) == [
+        "relu + add + mul",
+        "relu + mul",
+    ]  # the write is apart
+    assert blocks_of(lambda x: (x * 2 + 1).float(), x.half()) == ["mul + add"]
+
+
 def test_forms_of_the_decorator_and_what_pytorch_calls_alike():
     assert minigrad.compile(lambda x: x, disable=True)(3) == 3
     with pytest.raises(NotImplementedError, match="dynamic=True"):
@@ -559,14 +617,25 @@ def program(instructions):
     return follow
 
 
-@given(
-    st.lists(
-        st.tuples(st.sampled_from(list(STEPS)), st.integers(0, 40), st.integers(0, 40)),
-        min_size=3,
-        max_size=30,
-    )
+PROGRAMS = st.lists(
+    st.tuples(st.sampled_from(list(STEPS)), st.integers(0, 40), st.integers(0, 40)), min_size=3, max_size=30
 )
+
+
+@given(PROGRAMS)
 def test_any_program_replays_to_the_same_bits(instructions):
+    replays_to_the_same_bits(instructions)
+
+
+@given(PROGRAMS)
+def test_any_program_in_blocks_replays_to_the_same_bits(instructions):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(blocks, "LEAST", 1)
+        patch.setattr(blocks, "PART", 5)
+        replays_to_the_same_bits(instructions)
+
+
+def replays_to_the_same_bits(instructions):
     function = program(instructions)
     compiled = minigrad.compile(function)
     for seed in range(3):

@@ -22,6 +22,7 @@ from ..autograd import Variable
 from ..modes import STATE
 from ..nest import flatten
 from . import backward, guards
+from .blocks import Block, with_blocks
 from .emit import Source
 from .passes import without_dead, without_repeats
 from .program import HostLine, Line, Program, ReadGrad, SetGrad
@@ -55,7 +56,7 @@ class Replay:
         self.backward = backward.traced(tracer, self.tensors, values, self.names, title)
         saved = [] if self.backward is None else self.backward.saved
         program = tracer.program([*values, *saved])
-        self.program: Program = without_dead(without_repeats(program))
+        self.program: Program = with_blocks(without_dead(without_repeats(program)))
         self.count = len(values)
         self.source = Source(self.program, title, self.names)
         self.run = self.source.function()
@@ -206,7 +207,7 @@ class Compiled:
     @property
     def calls(self) -> int:
         """How many functions a replay calls on arrays, beside calls of Python (an optimizer's step)."""
-        return sum(isinstance(line, Line) for line in self._latest().program.lines)
+        return sum(isinstance(line, (Line, Block)) for line in self._latest().program.lines)
 
 
 def compile(

@@ -10,6 +10,7 @@ import numpy as np
 from .. import backend, errors
 from ..autograd import Node, edge, wrap
 from ..backward import Walk
+from .blocks import with_blocks
 from .emit import Source
 from .passes import without_dead, without_repeats
 from .program import Program, Value
@@ -72,9 +73,8 @@ class Backward:
         self.wanted = [t for t, g in found if g is not None]
         self.places = {id(t): i for i, t in enumerate(tracer.arguments)}
         outputs = [tracer.value(g) for _, g in found if g is not None]
-        program = without_dead(
-            without_repeats(Program(lines, arguments, *tracer.outside_of(lines, outputs), outputs))
-        )
+        whole = Program(lines, arguments, *tracer.outside_of(lines, outputs), outputs)
+        program = with_blocks(without_dead(without_repeats(whole)))
         made = {v for line in program.lines for v in line.results}
         read = dict.fromkeys(v for line in program.lines for v in line.reads())
         read.update(dict.fromkeys(program.outputs))

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from .blocks import Block, parts
 from .passes import last_uses
 from .program import HostLine, Line, Program, ReadGrad, SetGrad, Value
 
@@ -27,6 +28,8 @@ class Source:
         self.objects: dict[str, Any] = {}
         self.calls: dict[str, str] = {}  # names in the text that are called -> what the report calls them
         self._named: dict[int, str] = {}
+        self._blocks: list[str] = []  # the functions that run blocks
+        self._parts: set[Any] = set()  # values that the block being written has in parts
         self.title = _identifier(title)
         self._taken = {"np", "array", "map", self.title, *(v.name for v in program.values())}
         lines = [f"def {self.title}({', '.join(v.name for v in program.arguments)}):"]
@@ -43,14 +46,14 @@ class Source:
                 lines.append(f"    del {', '.join(v.name for v in ends)}")
         given = ", ".join(v.name for v in program.outputs)
         lines.append(f"    return [{given}]")
-        self.text = "\n".join(lines) + "\n"
+        self.text = "\n\n\n".join([*self._blocks, "\n".join(lines)]) + "\n"
 
     def function(self, seconds: dict[str, float] | None = None) -> Callable[..., Any]:
         """The program, ready to be called with the argument arrays; it adds what its calls take to ``seconds``."""
         space = {**self.objects, "array": _array_by(np)}
-        if seconds is not None:
-            space |= {name: _timed(self.objects[name], what, seconds) for name, what in self.calls.items()}
         exec(compile(self.text, f"<minigrad.compile {self.title}>", "exec"), space)
+        if seconds is not None:
+            space |= {name: _timed(space[name], what, seconds) for name, what in self.calls.items()}
         return space[self.title]
 
     # ---- lines -------------------------------------------------------------------------------------------
@@ -63,6 +66,8 @@ class Source:
             return [f"{self._name(line.leaf, 'leaf')}._grad = {value}"]
         if isinstance(line, HostLine):
             return [self._host(line)]
+        if isinstance(line, Block):
+            return [self._block(line)]
         call = self._call(line)
         if not any(v is not None for v in line.results):
             return [call]
@@ -73,9 +78,41 @@ class Source:
         return [f"{', '.join(targets)} = map({made}, {call})"]
 
     def _call(self, line: Line) -> str:
+        return f"{self._called(line)}({self._arguments(line)})"
+
+    def _arguments(self, line: Line) -> str:
         given = [self._text(a) for a in (line.m, *line.args)]
-        given += [f"{k}={self._text(v)}" for k, v in line.attrs.items()]
-        return f"{self._called(line)}({', '.join(given)})"
+        return ", ".join([*given, *(f"{k}={self._text(v)}" for k, v in line.attrs.items())])
+
+    def _block(self, block: Block) -> str:
+        """The call of a function of its own, which is written above the program."""
+        shape, cuts = parts(block)
+        whole = [v for v in dict.fromkeys(block.reads()) if v.shape == block.shape]
+        given = ", ".join(v.name for v in dict.fromkeys(block.reads()))
+        results = [v for v in block.results if v is not None]
+        name = self._free("_".join(dict.fromkeys(line.name for line in block.lines)))
+        self.calls[name] = block.name
+        text = [f"def {name}({given}):"]
+        for v in results:
+            text.append(
+                f"    {v} = {self._name(np.empty, 'empty')}({v.shape}, {self._name(v.dtype, v.dtype.name)})"
+            )
+        for v in (*whole, *results):
+            text.append(f"    {v}_all = {v}.reshape({shape})")
+        text.append(f"    for part in {self._name(cuts, 'parts')}:")
+        for v in whole:
+            text.append(f"        {v} = {v}_all[part]")
+        for line in block.lines:
+            (made,) = line.results
+            self._parts.add(made)
+            held = f"{made}_all[part] = " if made in results else ""
+            text.append(
+                f"        {held}{made}_part = {self._name(line.function, line.name)}({self._arguments(line)})"
+            )
+        self._parts.clear()
+        text.append(f"    return {', '.join(v.name for v in results)}")
+        self._blocks.append("\n".join(text))
+        return f"{', '.join(v.name for v in results)} = {name}({given})"
 
     def _host(self, line: HostLine) -> str:
         given = [self._text(a) for a in line.args] + [f"{k}={self._text(v)}" for k, v in line.kwargs.items()]
@@ -90,7 +127,7 @@ class Source:
 
     def _text(self, x: Any) -> str:
         if isinstance(x, Value):
-            return x.name
+            return f"{x}_part" if x in self._parts else x.name
         if x is np:
             self.objects["np"] = np
             return "np"

@@ -29,6 +29,7 @@ class Value:
     nbytes: int
     memory: int
     view: bool  # of memory that another value owns
+    contiguous: bool  # in the order of its indices
 
     @property
     def ndim(self) -> int:
@@ -154,10 +155,16 @@ def replaced(nest: Any, change: Callable[[Any], Any]) -> Any:
     return change(nest)
 
 
+def inner(function: Any) -> Any:
+    """The function of a row in the engine's way to compute on wider floats."""
+    while isinstance(function, functools.partial):
+        function = function.args[0]
+    return function
+
+
 def row_of(function: Any) -> tuple[Any, str]:
     """The row that a function is a forward, a rule or a kernel of, and how to call it in the source."""
-    while isinstance(function, functools.partial):  # the engine's way to compute halves in float32
-        function = function.args[0]
+    function = inner(function)
     for row in OPS.values():
         if function is row.forward:
             return row, row.name

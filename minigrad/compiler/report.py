@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..pictures.svg import BLUE, FAINT, GRID, Svg, shortened
+from .blocks import Block
 from .passes import peak_bytes
 from .program import Line, Program, row_of
 
@@ -35,10 +36,10 @@ class Report:
             for line in program.lines:
                 row = found.setdefault(line.name, [0, 0, 0.0])
                 row[0] += 1
-                if isinstance(line, Line):
+                if isinstance(line, (Line, Block)):
                     made = [v for v in line.results if v is not None and not v.view]
                     row[1] += sum(v.nbytes for v in {*line.reads(), *made})
-                    row[2] += _flops(line)
+                    row[2] += sum(map(_flops, line.lines if isinstance(line, Block) else [line]))
         rows = [
             Row(name, int(n), int(moved), flops, seconds.get(name, 0.0) / replays if replays else None)
             for name, (n, moved, flops) in found.items()

@@ -174,8 +174,10 @@ class Tracer:
         while getattr(owner, "base", None) is not None and type(owner.base) is type(array):
             owner = owner.base
         self._arrays += [array, owner]
+        solid = bool(getattr(getattr(array, "flags", None), "c_contiguous", False))
         value = Value(
-            name or f"v{len(self._values)}", tuple(array.shape), array.dtype, array.nbytes, id(owner), owner is not array
+            name or f"v{len(self._values)}", tuple(array.shape), array.dtype, array.nbytes, id(owner), owner is not array,
+            solid,
         )  # fmt: skip
         self._values[id(array)] = value
         return value
