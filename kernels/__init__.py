@@ -2,7 +2,7 @@
 
 A set registers what it has with ``minigrad.backend.register_kernel``; a row without a kernel runs its
 reference. Here live no autograd, no layers and no semantics: the row in ``minigrad/ops`` is the oracle.
-No set ships yet, so that every row runs its reference.
+``numba_cpu/`` is the set "numba".
 """
 
 if __name__ != "minigrad.kernels":

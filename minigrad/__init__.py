@@ -14,6 +14,11 @@ import math
 from typing import Any
 
 from . import autograd, backend, errors, functions
+
+# isort: split
+from .kernels import numba_cpu as _numba_cpu  # type: ignore[attr-defined]  # before the function `kernels`
+
+# isort: split
 from .autograd import (
     enable_grad,
     inference_mode,
@@ -66,12 +71,13 @@ globals().update(functions.FUNCTIONS)
 float, int, bool = float32, int32, bool_
 
 _ROOMS = (
-    "amp", "backends", "benchmarks", "compiler", "cuda", "data", "distributed", "func", "io", "jit", "jobs", "kernels",
+    "amp", "backends", "benchmarks", "choices", "compiler", "cuda", "data", "distributed", "func", "io", "jit", "jobs",
+    "kernels",
     "linalg", "nn", "optim", "pictures", "printing", "random", "special", "summaries", "testing", "train", "transforms", "typed",
     "types", "utils", "version",
 )  # fmt: skip
 _ELSEWHERE = {  # public name -> its room, imported when the name is first used
-    "save": "io", "load": "io", "summary": "summaries", "draw": "pictures", "value_and_grad": "transforms",
+    "save": "io", "load": "io", "summary": "summaries", "explain": "choices", "warmup": "choices", "draw": "pictures", "value_and_grad": "transforms",
     "set_printoptions": "printing", "get_printoptions": "printing", "printoptions": "printing",
     "autocast": "amp", "compile": "compiler", "set_default_tensor_type": "typed", "typename": "typed",
     **dict.fromkeys(("use_deterministic_algorithms", "are_deterministic_algorithms_enabled",

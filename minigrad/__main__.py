@@ -55,6 +55,8 @@ def _run(options: Any) -> int:
         from .jobs.prediction import predict as job
     elif options.command == "summary":
         from .jobs.information import summarize as job
+    elif options.command == "warmup":
+        from .jobs.information import warmup as job
     else:
         from .jobs.information import info as job
     interrupt.begun()

@@ -242,19 +242,33 @@ class Node:
         """
         op, g, array_type = self.op, grads[0], self.module.array_type
         m = ON_TENSORS if create else self.module.m
-        recorder = None if create else STATE.get().recorder
+        state = STATE.get()
+        recorder, journal = None if create else state.recorder, state.journal
         results: list[Any] = [None] * len(self.parents)
         for rule in op.rules:
             target = rule.target
             if target is not None and not needs[target]:
                 continue
             args = self.arguments(rule, needs, create)
-            function = rule.function
-            if self.kernel is not None and not create and self.kernel.vjp is not None:
-                function = self.kernel.vjp
-            elif not create and g is not None and g.itemsize == 2 and op.promote != "any":
-                function = functools.partial(_widely, function, g.dtype, np.float32)
-            result = function(m, g, *args)
+            function, result, why = rule.function, None, "its forward had no kernel"
+            kernel = None if self.kernel is None or create else self.kernel.vjp
+            if kernel is not None:
+                result = kernel(m, g, *args)
+                if type(result) is backend.Declined:
+                    backend.check_declined(op.name, "gradient", result)
+                    kernel, why = None, result.why
+                else:
+                    function, why = kernel, ""
+            elif self.kernel is not None:
+                why = "a gradient of gradients" if create else "the kernel has no gradient rule"
+            if kernel is None:
+                if not create and g is not None and g.itemsize == 2 and op.promote != "any":
+                    function = functools.partial(_widely, function, g.dtype, np.float32)
+                result = function(m, g, *args)
+            if journal is not None:
+                journal.append(
+                    (op.name, "gradient", "" if why or self.kernel is None else self.kernel.kernel_set, why)
+                )
             result = result if isinstance(result, (tuple, list)) else (result,)
             if not create:
                 result = [r if r is None or type(r) is array_type else m.asarray(r) for r in result]
@@ -368,17 +382,31 @@ def apply(op: Op, inputs: Sequence[Any], attrs: dict[str, Any]) -> Any:
         raise errors.no_tensor(op.name, inputs, op.usage())
     if op.promote != "any" and (mixed or numbers or kind.kind != "f"):
         arrays = _promoted(op, inputs, arrays, kind, mixed)
-    kernel = backend.select(op, module, arrays[0].dtype) if op.kernels else None
-    forward = op.forward if kernel is None else kernel.forward
-    if kernel is None and (op.wide or mixed or kind.itemsize == 2):
-        forward = _widened(op, arrays)
+    kernel = backend.select(op, module, arrays[0].dtype, arrays[0].size) if op.kernels else None
     m = module.m
+    declined = None
     try:
         with np.errstate(all="ignore"):
-            result = forward(m, *arrays, **attrs)
+            if kernel is not None:
+                forward = kernel.forward
+                result = forward(m, *arrays, **attrs)
+                if type(result) is backend.Declined:
+                    backend.check_declined(op.name, "forward", result)
+                    declined = result
+            if kernel is None or declined is not None:
+                forward = op.forward
+                if op.wide or mixed or kind.itemsize == 2:
+                    forward = _widened(op, arrays)
+                result = forward(m, *arrays, **attrs)
     except (ValueError, TypeError) as e:  # NumPy's AxisError is a ValueError
         refused = errors.refused(op.name, inputs, e)
         raise refused from (None if refused is e else e)
+    if state.journal is not None:
+        if kernel is None:
+            why = backend.why_reference(op, module, arrays[0].dtype, arrays[0].size)
+        else:
+            why = declined.why if declined is not None else ""
+        state.journal.append((op.name, "forward", kernel.kernel_set if kernel and not why else "", why))
     if op.mutates:
         if state.recorder is not None:
             state.recorder(forward, m, arrays, attrs, ())

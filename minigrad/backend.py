@@ -32,11 +32,23 @@ class ArrayModule(NamedTuple):
     shares_memory: Callable[[Any, Any], bool]
 
 
+class Declined(NamedTuple):
+    """What a kernel returns in place of a result when the call isn't for it, having written nothing."""
+
+    why: str
+
+
 class Kernel(NamedTuple):
-    """A fast forward ``(m, *inputs, **attrs)`` and, optionally, a fast rule with the row's arguments."""
+    """A fast forward ``(m, *inputs, **attrs)`` and, optionally, a fast rule with the row's arguments.
+
+    Either may return :class:`Declined`: then the reference runs, or under ``require`` the call is refused.
+    ``least``: from how many elements of the first operand ``auto`` takes it.
+    """
 
     forward: Callable[..., Any]
     vjp: Callable[..., Any] | None = None
+    kernel_set: str = ""
+    least: int = 0
 
 
 class _Place(NamedTuple):
@@ -208,15 +220,20 @@ def register_kernel(
     *,
     module: str = "cpu",
     dtypes: tuple[str, ...] = ("float32",),
+    least: int = 0,
 ) -> None:
-    """Registers a kernel for an op, an array module and dtypes. Its arguments are the row's."""
+    """Registers a kernel for an op, an array module and dtypes. Its arguments are the row's.
+
+    A kernel returns :class:`Declined` for a call that it leaves to the reference. Where the operands have
+    fewer than ``least`` elements ``auto`` doesn't ask it.
+    """
     if op not in OPS:
         raise KeyError(f"register_kernel: {kernel_set!r} registers {op!r}, but no such row exists")
     if kernel_set in ("auto", "off", "require"):
         raise ValueError(f"register_kernel: {kernel_set!r} is a mode; give the set a name of its own")
     KERNEL_SETS.add(kernel_set)
     for d in dtypes:
-        OPS[op].kernels[kernel_set, module, np.dtype(d)] = Kernel(forward, vjp)
+        OPS[op].kernels[kernel_set, module, np.dtype(d)] = Kernel(forward, vjp, kernel_set, least)
 
 
 def unregister_kernels(kernel_set: str) -> None:
@@ -251,7 +268,7 @@ def kernels(mode: str) -> Iterator[None]:
         _selected.reset(token)
 
 
-def select(op: Any, module: ArrayModule, array_dtype: Any) -> Kernel | None:
+def select(op: Any, module: ArrayModule, array_dtype: Any, size: int | None = None) -> Kernel | None:
     """The kernel for an op, or None for the reference. Called only for rows that have any."""
     mode = current_kernels()
     if mode == "off":
@@ -259,7 +276,7 @@ def select(op: Any, module: ArrayModule, array_dtype: Any) -> Kernel | None:
     sets = sorted(KERNEL_SETS) if mode in ("auto", "require") else [mode]
     for kernel_set in sets:
         found = op.kernels.get((kernel_set, module.name, array_dtype))
-        if found is not None:
+        if found is not None and (mode != "auto" or size is None or size >= found.least):
             return found
     if mode == "require":
         have = sorted(f"{s}/{d}/{t}" for s, d, t in op.kernels)
@@ -268,3 +285,27 @@ def select(op: Any, module: ArrayModule, array_dtype: Any) -> Kernel | None:
             f"{array_dtype}; there are {have}: use MINIGRAD_KERNELS=auto to allow the reference"
         )
     return None
+
+
+def check_declined(name: str, part: str, declined: Declined) -> None:
+    """Refuses a kernel's refusal where kernels are required."""
+    if current_kernels() == "require":
+        raise RuntimeError(
+            f"{name}: kernels are required, but the {part}'s kernel declined: {declined.why}; "
+            f"use MINIGRAD_KERNELS=auto to allow the reference"
+        )
+
+
+def why_reference(op: Any, module: ArrayModule, array_dtype: Any, size: int) -> str:
+    """Why :func:`select` gave no kernel."""
+    mode = current_kernels()
+    if not op.kernels:
+        return "no kernel set has this op"
+    if mode == "off":
+        return "kernels are off"
+    known = [
+        k for (s, d, t), k in op.kernels.items() if (d, t) == (module.name, array_dtype) and s in KERNEL_SETS
+    ]
+    if known and mode == "auto":
+        return f"too small to pay: {size} elements, the kernel takes {min(k.least for k in known)} or more"
+    return f"no kernel for {array_dtype} on {module.name}" + ("" if mode == "auto" else f" in {mode!r}")

@@ -24,6 +24,9 @@ class State(NamedTuple):
     recorder: Callable[..., None] | None = None  # capture: (function, m, args, attrs, results)
     tracer: Any = None  # of a compiled function's first call: what it has to see of tensors
     saved_hooks: tuple[Callable[[Any], Any], Callable[[Any], Any]] | None = None
+    journal: list[tuple[str, str, str, str]] | None = (
+        None  # explain: (op, part, kernel set, why the reference)
+    )
 
 
 STATE: ContextVar[State] = ContextVar("minigrad_state", default=State())  # noqa: B039 - a named tuple

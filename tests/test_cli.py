@@ -647,7 +647,19 @@ def test_evaluate_gives_what_training_ended_with(run, digits_run):
     assert re.search(r"^7 +\d+ +[01]\.\d{4}", out, re.M)
     status, out, err = run("evaluate", digits_run, "--json", "--quiet")
     again = json.loads(out)
-    assert status == 0 and err == "" and {k: again[k] for k in found} == found
+    assert status == 0 and err == ""
+    assert {k: again[k] for k in found} == {
+        **found,
+        "loss": pytest.approx(found["loss"], rel=1e-6),
+    }  # kernels came in
+
+
+def test_warmup_says_how_many_kernels_are_ready_and_refuses_an_op_that_is_not_there(run):
+    status, out, _ = run("warmup", "adam_", "--json")
+    found = json.loads(out)
+    assert status == 0 and (found["kernels"] > 0) == bool(found["kernel sets"])
+    status, _, err = run("warmup", "sofmax")
+    assert status == 1 and "sofmax: no op of that name; did you mean 'softmax'?" in err
 
 
 def test_evaluate_draws_the_pictures_anew(run, tmp_path):
@@ -794,7 +806,7 @@ def test_predict_refuses_what_it_cannot_show(run, digits_run, tmp_path, options,
     assert status == 1 and words in err
 
 
-# ---- summary, info ---------------------------------------------------------------------------------------
+# ---- summary, warmup, info ---------------------------------------------------------------------------------------
 
 
 def test_summary_shows_the_default_network_a_sets_or_a_runs(run, digits_run):
@@ -845,7 +857,7 @@ def test_info_tells_versions_backends_kernels_threads_and_where_data_is(run, tmp
 
 
 @pytest.mark.parametrize("argv, words", [
-    (["trian"], "unknown command 'trian': expected one of train, evaluate, predict, summary, info; did you mean 'train'?"),
+    (["trian"], "unknown command 'trian': expected one of train, evaluate, predict, summary, warmup, info; did you mean 'train'?"),
     (["--verion"], "unknown option '--verion'; did you mean '--version'?"),
     (["train", "--epocs", "3"], "unknown option '--epocs'; did you mean '--epochs'?"),
     (["train", "--epocs=3"], "unknown option '--epocs'; did you mean '--epochs'?"),

@@ -1,4 +1,4 @@
-"""``python -m minigrad summary`` and ``info``: a network layer by layer, and what this installation is made of."""
+"""``python -m minigrad summary``, ``warmup`` and ``info``: a network layer by layer, kernels made ready, this installation."""
 
 from __future__ import annotations
 
@@ -60,6 +60,24 @@ def info(options: Any) -> int:
                 f"  {name:24}{value if not isinstance(value, list) else ', '.join(map(str, value)) or 'none'}"
             )
     runs.answer(options, found)
+    return 0
+
+
+def warmup(options: Any) -> int:
+    """Compiles the kernels that are registered, or those of the ops named, and says how many there are."""
+    from .. import backend
+    from ..choices import warmup as compiled
+    from ..op import OPS
+
+    for name in options.ops:
+        if name not in OPS:
+            raise JobError(f"{name}: no op of that name{nearest(name, OPS)}; docs/ops.md lists them")
+    say = runs.sayer(options)
+    if not backend.KERNEL_SETS:
+        say("no kernel set is installed: pip install 'minigrad-xp[numba]'")
+    number = compiled(*options.ops, tell=lambda name: say(f"  {name}"))
+    say(f"{number} kernels are ready")
+    runs.answer(options, {"kernel sets": sorted(backend.KERNEL_SETS), "kernels": number})
     return 0
 
 

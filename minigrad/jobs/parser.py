@@ -25,6 +25,7 @@ COMMANDS = {
     "evaluate": "measure a trained run on the test images",
     "predict": "say what images show",
     "summary": "show a network layer by layer",
+    "warmup": "compile the kernels for this machine ahead of their first use",
     "info": "show versions, array backends, kernels, threads and where data is found",
 }
 
@@ -86,6 +87,8 @@ def build() -> tuple[Parser, dict[str, Parser]]:
     _evaluate(made["evaluate"])
     _predict(made["predict"])
     _summary(made["summary"])
+    _output(made["warmup"])
+    made["warmup"].add_argument("ops", nargs="*", metavar="OP", help="only the kernels of these ops")
     _output(made["info"])
     made["info"].add_argument("--data", dest="root", metavar="FOLDER", help="also look for sets here")
     return parser, made
@@ -96,6 +99,7 @@ USAGE = {
     "evaluate": "RUN [option ...]",
     "predict": "RUN FILE ... [option ...]",
     "summary": "[RUN|SET] [option ...]",
+    "warmup": "[OP ...] [option ...]",
     "info": "[option ...]",
 }
 EPILOGS = {

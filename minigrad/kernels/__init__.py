@@ -1,5 +1,5 @@
 """In a checkout, ``minigrad.kernels`` is the folder ``kernels/`` at its top; see ``setup.py``."""
 
-from pathlib import Path
+from os.path import dirname, join
 
-__path__ = [str(Path(__file__).parents[2] / "kernels")]
+__path__ = [join(dirname(dirname(dirname(__file__))), "kernels")]

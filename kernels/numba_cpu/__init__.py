@@ -1,0 +1,130 @@
+"""The kernel set "numba": loops that Numba compiles for the CPU it runs on, on NumPy's arrays.
+
+Importing this registers the set's rows and imports nothing of Numba's; a kernel is compiled when it is first used
+(``loading.py``). Elementwise rows with transcendental functions are generated from the row's own forward and rule
+(``elementwise.py``); the others are written by hand, a file each family. ``mathematics.py`` has the functions,
+``threads.py`` says how many threads a call gets. The choices: ``docs/decisions/kernels.md``.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from minigrad import backend
+from minigrad.op import OPS, Op
+
+from .loading import Lazy
+
+SET = "numba"
+FUNCTIONS = frozenset(
+    ("exp", "expm1", "exp2", "log", "log1p", "log2", "log10", "tanh", "sin", "cos", "erf", "erfc", "sigmoid")
+)
+BOTH = ("float32", "float64")
+# row -> the module of its kernels <row>_forward and <row>_gradient, its dtypes, and from how many elements it pays.
+# Where a kernel's bits are the reference's there is no such limit: adam_, sgd_, unembed.
+BY_HAND = {
+    "softmax": ("softmax", BOTH[:1], 512),
+    "log_softmax": ("softmax", BOTH[:1], 512),
+    "cross_entropy": ("softmax", BOTH[:1], 512),
+    "layer_norm": ("normalization", BOTH, 2048),
+    "batch_norm": ("normalization", BOTH, 2048),
+    "adam_": ("optimizer", BOTH, 0),
+    "sgd_": ("optimizer", BOTH, 0),
+    "unembed": ("embedding", BOTH, 0),
+}
+PAYS = 4096  # elements from which a generated kernel does under "auto"
+
+
+def pays(row: Op) -> bool:
+    """Does the row work on one operand, element by element, with a function that ``mathematics.py`` has?
+
+    Not where the forward is one of NumPy's functions and no more: its loop over exp or tanh is as good.
+    """
+    if not row.elementwise or not len(row.inputs) == len(row.rules) == 1:
+        return False
+    names = {n for f in (row.forward, *(r.function for r in row.rules)) for n in f.__code__.co_names}
+    return bool(names & FUNCTIONS) and not set(row.forward.__code__.co_names) <= {*row.numpy}
+
+
+def _by_hand(module: str, name: str, dtype: str) -> Callable[[], Any]:
+    """Compiles a kernel's loops and gives the function that calls them."""
+
+    def make() -> Any:
+        kernel = getattr(importlib.import_module(f".{module}", __name__), name)
+        for loop in kernel.loops:
+            loop.load(np.dtype(dtype))
+        return kernel
+
+    return make
+
+
+def _generated(row: Op, part: str, attrs: tuple[Any, ...]) -> Callable[[], Any]:
+    def make() -> Any:
+        return importlib.import_module(".elementwise", __name__).generate(row, part, attrs)
+
+    return make
+
+
+class Variants:
+    """The kernels of a row that has an attribute which isn't a number: one for each value met."""
+
+    def __init__(self, row: Op, part: str) -> None:
+        self.row, self.part, self.made = row, part, {}  # type: ignore[var-annotated]
+        reads = row.rules[0].reads
+        self.places = [i for i, (_, n) in enumerate(reads) if n in row.attrs and _baked(row, n)]
+        self.names = [n for n in row.attrs if _baked(row, n)]
+
+    def __call__(self, m: Any, *args: Any, **attrs: Any) -> Any:
+        if self.part == "forward":
+            values = tuple([attrs.get(n, self.row.attrs[n]) for n in self.names])
+        else:
+            values = tuple([args[1 + i] for i in self.places])
+        return self.of(values)(m, *args, **attrs)
+
+    def of(self, values: tuple[Any, ...]) -> Lazy:
+        if values not in self.made:
+            make = _generated(self.row, self.part, values)
+            self.made[values] = Lazy(f"{self.row.name}_{self.part}", make)
+        return self.made[values]
+
+    def ahead(self) -> list[Lazy]:
+        """What warmup compiles: the kernels of the row's cases."""
+        met = [tuple({**self.row.attrs, **case.attrs}[n] for n in self.names) for case in self.row.cases]
+        return [self.of(values) for values in dict.fromkeys(met)]
+
+
+def _baked(row: Op, name: Any) -> bool:
+    return not isinstance(row.attrs[name], float)
+
+
+def register() -> None:
+    """Enters the set into the rows, where Numba can be found."""
+    if not any(
+        finder.find_spec("numba", None) for finder in sys.meta_path
+    ):  # as importlib.util.find_spec does
+        return
+    for name, (module, dtypes, least) in BY_HAND.items():
+        row = OPS[name]
+        for dtype in dtypes:
+            forward = Lazy(f"{name}_forward", _by_hand(module, f"{name}_forward", dtype))
+            gradient = Lazy(f"{name}_gradient", _by_hand(module, f"{name}_gradient", dtype))
+            known = row.differentiable and name != "unembed"
+            backend.register_kernel(
+                SET, name, forward, gradient if known else None, dtypes=(dtype,), least=least
+            )
+    for row in filter(pays, list(OPS.values())):
+        parts: list[Any] = []
+        for part in ("forward", "gradient"):
+            if any(_baked(row, n) for n in row.attrs):
+                parts.append(Variants(row, part))
+            else:
+                parts.append(Lazy(f"{row.name}_{part}", _generated(row, part, ())))
+        backend.register_kernel(SET, row.name, *parts, least=PAYS)
+
+
+register()

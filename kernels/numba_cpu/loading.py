@@ -1,0 +1,256 @@
+"""When a kernel is compiled, in which thread, and where its machine code is kept.
+
+The first use of a kernel starts a thread that compiles it, and declines; the reference answers until it is ready.
+Under ``MINIGRAD_KERNELS=require`` the first use waits. The thread ends when nothing is left to compile; a process
+that ends before waits for the kernel in work and drops the others.
+
+Machine code is kept in the user's cache folder, in a folder named by all that it depends on: the source of this set,
+the versions of Numba and Python, the CPU. A file holds one function for one dtype and is replaced whole, so
+processes that compile the same write the same. Where nothing can be written, nothing is kept.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from minigrad import backend
+from minigrad.backend import Declined
+
+from . import threads
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+COMPILING = Declined("it is being compiled: minigrad.warmup() does that ahead")
+
+_compiler = threading.RLock()  # held while something compiles
+_lock = threading.Lock()  # of the queue
+_queue: deque[Lazy] = deque()
+_worker: threading.Thread | None = None
+_underway = _said = _watching = False
+_stopped: Declined | None = None
+
+
+class Lazy:
+    """A kernel that ``make`` compiles: called as the row is, it declines until it is ready."""
+
+    def __init__(self, name: str, make: Callable[[], Any]) -> None:
+        self.name, self.make = name, make
+        self.run: Any = None
+        self.state: Declined | None = None
+
+    def __call__(self, m: Any, *args: Any, **attrs: Any) -> Any:
+        run = self.run
+        if run is None:
+            if backend.current_kernels() == "require":
+                self.compile()
+            else:
+                return self.begin()
+            run = self.run
+        return run(*args, **attrs)
+
+    def ahead(self) -> list[Lazy]:
+        """What warmup compiles."""
+        return [self]
+
+    def begin(self) -> Declined:
+        """Has it compiled in the background, once."""
+        global _worker
+        with _lock:
+            if self.state is None:
+                self.state = _stopped or COMPILING
+                if _stopped is None:
+                    _queue.append(self)
+                    if _worker is None:
+                        _worker = threading.Thread(target=_work, name="minigrad-compiler")
+                        _worker.start()
+        return self.state
+
+    def compile(self) -> None:
+        """Compiles it here and now."""
+        global _underway, _watching
+        if _stopped is not None:
+            raise RuntimeError(f"{self.name}: {_stopped.why}")
+        with _compiler:
+            if self.run is None:
+                if not _watching and hasattr(os, "register_at_fork"):
+                    os.register_at_fork(after_in_child=_forked)
+                    _watching = True
+                _underway = True
+                try:
+                    self.run = self.make()
+                finally:
+                    _underway = False
+
+
+def _work() -> None:
+    """The thread's life: compile what is queued, and end."""
+    global _worker
+    while True:
+        with _lock:
+            if not _queue or not threading.main_thread().is_alive():
+                _worker = None
+                return
+            lazy = _queue.popleft()
+        try:
+            lazy.compile()
+        except Exception as e:  # the reference goes on answering
+            lazy.state = Declined(f"it could not be compiled: {type(e).__name__}: {e}")
+            _log().warning("%s: %s", lazy.name, lazy.state.why)
+
+
+def _log() -> Any:
+    import logging
+
+    return logging.getLogger("minigrad.kernels")
+
+
+def wait() -> None:
+    """Returns when nothing is left to compile in the background."""
+    while (worker := _worker) is not None:
+        worker.join()
+
+
+def _forked() -> None:
+    """In a forked process: no thread compiles here. One that did so at that moment left Numba's locks held for ever."""
+    global _worker, _lock, _compiler, _stopped
+    _lock, _compiler, _worker = threading.Lock(), threading.RLock(), None
+    _queue.clear()
+    if _underway:
+        _stopped = Declined(
+            "the process was forked while kernels were being compiled; call minigrad.warmup() before"
+        )
+
+
+# ---- functions ----------------------------------------------------------------------------------------
+
+
+class Loop:
+    """A function over arrays, compiled by dtype, that ends in a range: ``loop(size, work, *arguments)``.
+
+    ``arguments`` is Numba's notation, with X for the dtype. ``fast`` are LLVM's fast-math flags; without any the
+    results are NumPy's to the bit. ``source`` stands for a generated function's file.
+    """
+
+    def __init__(self, function: Any, arguments: str, fast: frozenset[str], source: str = "") -> None:
+        self.function, self.arguments, self.fast, self.source = function, arguments, fast, source
+        self.entries: dict[Any, Any] = {}
+
+    def __call__(self, size: int, work: float, *args: Any) -> None:
+        threads.share(self.entries[args[0].dtype], args, size, work)
+
+    def load(self, dtype: Any) -> None:
+        """Compiles it for a dtype, or fetches its machine code from the cache."""
+        if dtype in self.entries:
+            return
+        import hashlib
+        import types
+
+        import numba
+
+        f = self.function
+        name = f"{f.__name__}_{dtype.name}_{hashlib.sha256((self.source + self.arguments).encode()).hexdigest()[:8]}"
+        single = types.FunctionType(f.__code__, f.__globals__, name, None, f.__closure__)
+        single.__qualname__ = name
+        signature = f"void({self.arguments.replace('X', {4: 'f4', 8: 'f8'}[dtype.itemsize])}, i8, i8)"
+        for cached in (True, False):
+            made: Any = numba.njit(
+                nogil=True, fastmath=set(self.fast), error_model="numpy", boundscheck=False
+            )(single)
+            try:
+                if cached:
+                    _keep(made, single)
+                made.compile(signature)
+                break
+            except (
+                Exception
+            ):  # a folder that can't be written, a file that is damaged, or the function is wrong
+                if not cached:
+                    raise
+        self.entries[dtype] = next(iter(made.overloads.values())).entry_point
+
+
+def loop(arguments: str, *fast: str) -> Callable[[Any], Loop]:
+    """Declares a :class:`Loop`."""
+    return lambda function: Loop(function, arguments, frozenset(fast))
+
+
+def kernel(*loops: Loop) -> Callable[[Any], Any]:
+    """Declares a function with a row's arguments, after m, that answers with these loops or declines."""
+
+    def declare(function: Any) -> Any:
+        function.loops = loops
+        return function
+
+    return declare
+
+
+# ---- the cache ------------------------------------------------------------------------------------------
+
+
+def folder() -> Path:
+    """Where machine code for this source, Numba, Python and CPU is kept."""
+    import hashlib
+    from pathlib import Path
+
+    import llvmlite.binding as llvm
+    import numba
+
+    from minigrad.data.sets import cache_folder
+
+    key = hashlib.sha256()
+    for part in (
+        numba.__version__,
+        np.__version__,
+        sys.version,
+        llvm.get_host_cpu_name(),
+        str(llvm.get_host_cpu_features()),
+    ):
+        key.update(part.encode())
+    for file in sorted(Path(__file__).parent.glob("*.py")):
+        key.update(file.read_bytes())
+    return cache_folder() / "kernels" / key.hexdigest()[:16]
+
+
+_folder: Path | None = None
+
+
+def _keep(dispatcher: Any, function: Any) -> None:
+    """Gives a dispatcher a cache in :func:`folder`, in which this function is alone in its files."""
+    global _folder, _said
+    from numba.core import caching
+
+    here = _folder = _folder or folder()
+
+    class Place:
+        """Numba's locator protocol."""
+
+        from_function = classmethod(lambda cls, function, file: cls())
+
+        def ensure_cache_path(self) -> None:
+            here.mkdir(parents=True, exist_ok=True)
+
+        def get_cache_path(self) -> str:
+            return str(here)
+
+        def get_source_stamp(self) -> str:
+            return here.name
+
+        def get_disambiguator(self) -> str:
+            return "1"
+
+    rooted = type("Rooted", (caching.CompileResultCacheImpl,), {"_locator_classes": [Place]})
+    dispatcher._cache = type("Cache", (caching.FunctionCache,), {"_impl_class": rooted})(function)
+    if not _said and not list(here.glob(f"*{function.__name__}*.nbc")):
+        _said = True
+        told = "minigrad compiles kernels for this CPU, once; until they are ready the reference answers"
+        _log().info(told)
+        if sys.stderr is not None and sys.stderr.isatty():
+            print(told, file=sys.stderr)

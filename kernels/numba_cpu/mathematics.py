@@ -1,0 +1,322 @@
+"""exp, log, tanh, erf, sin and their kin for one float, written so that LLVM makes vectors of the loop around them.
+
+No branches, only selections; integers of 32 bits; polynomials fitted for the least largest relative error
+(iterated least squares at Chebyshev nodes), Horner's scheme. ``contract`` is the one fast-math flag here: it fuses
+a·b + c, and keeps the order of operations, NaN and infinities. Bounds, over every float32 and in units in the last
+place, are in :data:`ULPS`; ``tests/test_kernels_numba.py`` measures them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit, types
+from numba.extending import intrinsic
+
+f32, f64, i32 = np.float32, np.float64, np.int32
+
+# The largest error of each, in units in the last place of the exact result rounded to float32.
+ULPS = {"exp": 1, "expm1": 2, "exp2": 1, "log": 1, "log2": 2, "log10": 2, "log1p": 3, "tanh": 2, "sin": 1, "cos": 1,
+        "erf": 1, "erfc": 1}  # fmt: skip
+
+scalar = njit(fastmath={"contract"}, error_model="numpy", forceinline=True)
+
+
+def _instruction(write: Any, result: Any, *arguments: Any) -> Any:
+    """A function that is one LLVM instruction. Numba would widen integers to 64 bits, which halves the lanes."""
+
+    def typed(context: Any, *values: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+            return write(builder, context.get_value_type(result), *given)
+
+        return result(*arguments), generate
+
+    if len(arguments) == 1:
+        return intrinsic(lambda context, a: typed(context, a))
+    return intrinsic(lambda context, a, b: typed(context, a, b))
+
+
+_I, _F = types.int32, types.float32
+bits = _instruction(lambda b, to, x: b.bitcast(x, to), _I, _F)  # a float's bits as an integer
+floated = _instruction(lambda b, to, x: b.bitcast(x, to), _F, _I)  # and back
+_plus = _instruction(lambda b, to, x, y: b.add(x, y), _I, _I, _I)
+_minus = _instruction(lambda b, to, x, y: b.sub(x, y), _I, _I, _I)
+_and = _instruction(lambda b, to, x, y: b.and_(x, y), _I, _I, _I)
+_or = _instruction(lambda b, to, x, y: b.or_(x, y), _I, _I, _I)
+_xor = _instruction(lambda b, to, x, y: b.xor(x, y), _I, _I, _I)
+_left = _instruction(lambda b, to, x, y: b.shl(x, y), _I, _I, _I)
+_right = _instruction(lambda b, to, x, y: b.ashr(x, y), _I, _I, _I)
+_greater = _instruction(lambda b, to, x, y: b.select(b.icmp_signed(">", x, y), x, y), _I, _I, _I)
+_bits64 = _instruction(lambda b, to, x: b.bitcast(x, to), types.int64, types.float64)
+_floated64 = _instruction(lambda b, to, x: b.bitcast(x, to), types.float64, types.int64)
+
+_ROUND = f32(
+    12582912.0
+)  # 1.5 · 2²³: added, it rounds a small float to an integer and leaves that in its low bits
+_ROUND_BITS = i32(0x4B400000)
+_ROUND64 = 6755399441055744.0  # 1.5 · 2⁵²
+_ROUND64_BITS = 0x4338000000000000
+_LOG2E, _LN2_HIGH, _LN2_LOW = f32(1.4426950408889634), f32(0.693359375), f32(-2.12194440e-4)
+_SIGN, _MANTISSA, _IMPLICIT = i32(-(2**31)), i32(0x7FFFFF), i32(0x800000)
+
+
+@scalar
+def _times_power(y, t):
+    """y · 2ⁿ for n left by :data:`_ROUND` in t: in two factors, because 2ⁿ alone can be out of range."""
+    n = _minus(bits(t), _ROUND_BITS)
+    half = _right(n, i32(1))
+    first = floated(_left(_plus(half, i32(127)), i32(23)))
+    return y * first * floated(_left(_plus(_minus(n, half), i32(127)), i32(23)))
+
+
+@scalar
+def _exp_near_zero(r):
+    """eʳ, |r| ≤ ½ ln 2."""
+    p = f32(1.395047682e-03) * r + f32(8.368882434e-03)
+    p = p * r + f32(4.166620601e-02)
+    p = p * r + f32(1.666651890e-01)
+    p = p * r + f32(5.000000095e-01)
+    return p * (r * r) + r + f32(1)
+
+
+@scalar
+def exp(x):
+    c = x if x < f32(89) else f32(89)
+    c = c if c > f32(-104) else f32(-104)
+    t = c * _LOG2E + _ROUND
+    n = t - _ROUND
+    y = _times_power(_exp_near_zero(c - n * _LN2_HIGH - n * _LN2_LOW), t)
+    return y if x == x else x
+
+
+@scalar
+def exp2(x):
+    c = x if x < f32(129) else f32(129)
+    c = c if c > f32(-151) else f32(-151)
+    t = c + _ROUND
+    y = _times_power(_exp_near_zero((c - (t - _ROUND)) * f32(0.6931471805599453)), t)
+    return y if x == x else x
+
+
+@scalar
+def expm1(x):
+    p = f32(1.999289629e-04) * x + f32(1.399745676e-03)
+    p = p * x + f32(8.333073005e-03)
+    p = p * x + f32(4.166531547e-02)
+    p = p * x + f32(1.666666801e-01)
+    p = p * x + f32(5.000000417e-01)
+    near = p * (x * x) + x if x != f32(0) else x  # -0 too
+    return near if (x if x > f32(0) else -x) < f32(0.5) else exp(x) - f32(1)
+
+
+@scalar
+def _log_parts(x):
+    """x = m · 2ᵉ with √½ ≤ m < √2: m - 1, ln m, and e as a float."""
+    small = x < f32(1.17549435e-38)
+    i = bits(x * f32(8388608) if small else x)  # denormals have no leading bit: times 2²³
+    e = _right(_minus(i, i32(0x3F3504F3)), i32(23))
+    f = floated(_minus(i, _left(e, i32(23)))) - f32(1)
+    p = f32(6.746601332e-02) * f - f32(1.167564131e-01)
+    p = p * f + f32(1.188817460e-01)
+    p = p * f - f32(1.240559142e-01)
+    p = p * f + f32(1.421955091e-01)
+    p = p * f - f32(1.666799567e-01)
+    p = p * f + f32(2.000211873e-01)
+    p = p * f - f32(2.500000960e-01)
+    p = p * f + f32(3.333331260e-01)
+    square = f * f
+    return f, (p * f - f32(0.5)) * square, f32(e) - (f32(23) if small else f32(0))
+
+
+@scalar
+def _log_ends(x, y):
+    """The logarithm of 0, of ∞, of what is negative and of NaN."""
+    y = y if x < f32(np.inf) else x  # NaN too
+    y = y if x != f32(0) else f32(-np.inf)
+    return f32(np.nan) if x < f32(0) else y
+
+
+@scalar
+def log(x):
+    f, rest, e = _log_parts(x)
+    return _log_ends(x, e * _LN2_HIGH + (f + (rest + e * _LN2_LOW)))
+
+
+@scalar
+def log2(x):
+    f, rest, e = _log_parts(x)
+    return _log_ends(x, e + (f + rest) * _LOG2E)
+
+
+@scalar
+def log10(x):
+    f, rest, e = _log_parts(x)
+    high, low = f32(0.30102920532226562), f32(7.9034151667e-07)  # log₁₀ 2, the first with 15 bits
+    return _log_ends(x, e * high + (e * low + (f + rest) * f32(0.4342944819032518)))
+
+
+@scalar
+def log1p(x):
+    w = f32(1) + x
+    y = log(w) * (x / (w - f32(1)))  # what the sum lost, made good in proportion
+    y = y if w < f32(np.inf) else x
+    return y if w != f32(1) else x
+
+
+@scalar
+def largest(x):
+    """The maximum of an array, NaN if it has one: the order of floats is that of their bits, the negative ones turned."""
+    top = _SIGN
+    for i in range(x.shape[0]):
+        b = bits(x[i])
+        top = _greater(top, _xor(b, _and(_right(b, i32(31)), i32(0x7FFFFFFF))))
+    return floated(_xor(top, _and(_right(top, i32(31)), i32(0x7FFFFFFF))))
+
+
+@scalar
+def tanh(x):
+    a = floated(_and(bits(x), i32(0x7FFFFFFF)))
+    z = x * x
+    p = f32(-5.528624609e-03) * z + f32(2.048330654e-02)
+    p = p * z - f32(5.369296452e-02)
+    p = p * z + f32(1.333089971e-01)
+    p = p * z - f32(3.333326288e-01)
+    near = p * z * x + x
+    far = f32(1) - f32(2) / (exp(a + a) + f32(1))
+    y = floated(_and(bits(near if a < f32(0.625) else far), i32(0x7FFFFFFF)))
+    return floated(_or(bits(y), _and(bits(x), _SIGN)))  # -0 too
+
+
+def _turns() -> tuple[Any, Any]:
+    """2/π · 2ᵉ modulo 4 for every exponent of a float32, in two doubles: the first of 29 bits (Payne & Hanek, 1983)."""
+    one = 1 << 600
+
+    def arctan(n: int) -> int:  # of 1 / n
+        term, total, k, sign = one // n, 0, 1, 1
+        while term:
+            total += sign * (term // k)
+            term, k, sign = term // (n * n), k + 2, -sign
+        return total
+
+    pi = 4 * (4 * arctan(5) - arctan(239))  # Machin, 1706
+    quarter_turns = 2 * one * one // pi  # 2/π
+    high, low = np.zeros(256), np.zeros(256)
+    for field in range(255):
+        shift = max(field, 1) - 150
+        v = quarter_turns << shift if shift > 0 else quarter_turns >> -shift
+        v %= 4 * one
+        drop = max(v.bit_length() - 29, 0)
+        top = v >> drop << drop
+        high[field], low[field] = top / one, (v - top) / one
+    high[255] = np.nan
+    return high, low
+
+
+_HIGH, _LOW = _turns()
+
+
+@scalar
+def _octant(x):
+    """|x| in quarter turns: the sine and cosine of what is beyond the nearest whole number of them, and that modulo 4."""
+    i = _and(bits(x), i32(0x7FFFFFFF))
+    field = _right(i, i32(23))
+    m = f64(_or(_and(i, _MANTISSA), _IMPLICIT if field > i32(0) else i32(0)))
+    y = m * _HIGH[np.uint32(field)]  # exact: 24 bits by 29
+    t = y + _ROUND64
+    r = ((y - (t - _ROUND64)) + m * _LOW[np.uint32(field)]) * 1.5707963267948966
+    z = r * r
+    s = 2.71793981610184837e-06 * z - 1.98392961207541439e-04
+    s = s * z + 8.33332926669059365e-03
+    s = s * z - 1.66666666406125485e-01
+    c = -2.72067858872926307e-07 * z + 2.47994785959671556e-05
+    c = c * z - 1.38888835981477695e-03
+    c = c * z + 4.16666666210506673e-02
+    return s * (z * r) + r, c * (z * z) - 0.5 * z + 1.0, _bits64(t)
+
+
+@scalar
+def sin(x):
+    s, c, n = _octant(x)
+    y = f32(s if n & 1 == 0 else c)
+    y = y if n & 2 == 0 else -y
+    return floated(_xor(bits(y), _and(bits(x), _SIGN)))
+
+
+@scalar
+def cos(x):
+    s, c, n = _octant(x)
+    y = f32(c if n & 1 == 0 else s)
+    return y if (n + 1) & 2 == 0 else -y
+
+
+# ---- in float64, as good as float32 needs: rows that are ``wide`` ----------------------------------------
+
+
+@scalar
+def exp_wide(x):
+    c = x if x < 709.0 else 709.0
+    c = c if c > -708.0 else -708.0
+    t = c * 1.4426950408889634 + _ROUND64
+    n = t - _ROUND64
+    r = c - n * 0.6931471805599453
+    p = 1.99178169687435052e-04 * r + 1.39460752680430761e-03
+    p = p * r + 8.33326544035027650e-03
+    p = p * r + 4.16662698519335989e-02
+    p = p * r + 1.66666668557237524e-01
+    p = p * r + 5.00000007796614576e-01
+    p = p * (r * r) + r + 1.0
+    y = p * _floated64((_bits64(t) - _ROUND64_BITS + 1023) << 52)
+    y = y if x < 709.0 else np.inf
+    y = y if x > -708.0 else 0.0
+    return y if x == x else x
+
+
+@scalar
+def erfc_wide(x):
+    """e^(-x²) q(x) for x ≥ 0, with (1 + 2x) q(x) a polynomial in (x - 3) / (x + 3); 2 - erfc(-x) elsewhere."""
+    a = x if x > 0.0 else -x
+    a = a if a < 10.5 else np.inf  # beyond, zero in float32
+    t = (a - 3.0) / (a + 3.0)
+    p = 3.703143477670e-05 * t - 1.777595374486e-04
+    p = p * t - 7.375006705734e-04
+    p = p * t + 1.949044249885e-03
+    p = p * t + 2.527024464602e-03
+    p = p * t - 2.378815149906e-02
+    p = p * t + 6.830649580139e-02
+    p = p * t - 1.192714846300e-01
+    p = p * t + 1.296453757029e-01
+    p = p * t - 4.756239349310e-02
+    p = p * t - 1.356211119407e-01
+    p = p * t + 1.253008059031e00
+    y = p * exp_wide(-(a * a)) / (1.0 + 2.0 * a) if a < 10.5 else 0.0
+    y = y if x > 0.0 else 2.0 - y
+    return y if x == x else x
+
+
+@scalar
+def erf_wide(x):
+    z = x * x
+    p = -9.64151496776755046e-06 * z + 1.12569475255577811e-04
+    p = p * z - 8.48282879348488672e-04
+    p = p * z + 5.22094542933931871e-03
+    p = p * z - 2.68654000409385418e-02
+    p = p * z + 1.12837819740853107e-01
+    p = p * z - 3.76126384346497256e-01
+    p = p * z + 1.12837916705802233e00
+    return p * x if z < 1.0 else 1.0 - erfc_wide(x)
+
+
+@scalar
+def erfc(x):
+    return f32(erfc_wide(f64(x)))
+
+
+@scalar
+def erf(x):
+    return f32(erf_wide(f64(x)))
+
+
+NARROW = {"exp": exp, "expm1": expm1, "exp2": exp2, "log": log, "log2": log2, "log10": log10, "log1p": log1p,
+          "tanh": tanh, "sin": sin, "cos": cos, "erf": erf, "erfc": erfc}  # fmt: skip
+WIDE = {"exp": exp_wide, "erf": erf_wide, "erfc": erfc_wide}

@@ -1,0 +1,195 @@
+"""softmax, log_softmax and cross_entropy along the last dimension: a row stays in the cache for all of its passes.
+
+Floor: x read once and the result written once. Sums run in as many lanes as LLVM likes (``reassoc``).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minigrad.backend import Declined
+
+from .loading import kernel, loop
+from .mathematics import exp, f32, largest, log
+
+FAST = ("contract", "reassoc", "nsz")
+LAST = Declined("it runs along another dimension than the last")
+LAYOUT = Declined("its operands are not contiguous")
+EMPTY = Declined("it has no elements")
+OPTIONS = Declined("class weights, label smoothing and more than two dimensions are the reference's")
+LABELS = Declined("a label is out of bounds or no int64: the reference says so")
+COST = 1.0  # ns an element
+
+
+def _flat(x: Any, dim: int) -> Any:
+    """x as a matrix (rows, n) of what it runs along, or why not."""
+    if dim not in (-1, x.ndim - 1) or not x.ndim:
+        return LAST
+    if not x.size:
+        return EMPTY
+    return x.reshape(-1, x.shape[-1]) if _plain(x) else LAYOUT
+
+
+def _plain(x: Any) -> bool:
+    return x.flags.c_contiguous and x.flags.aligned
+
+
+def as_plain(g: Any) -> Any:
+    """A gradient as the loops read it: one that is a broadcast view is copied."""
+    return g if _plain(g) else np.array(g, order="C")
+
+
+@loop("X[:, ::1], X[:, ::1]", *FAST)
+def _softmax(x, out, start, stop):
+    for r in range(start, stop):
+        row, to = x[r], out[r]
+        top, total = largest(row), f32(0)
+        for i in range(row.shape[0]):
+            to[i] = exp(row[i] - top)
+            total += to[i]
+        for i in range(row.shape[0]):
+            to[i] /= total
+
+
+@kernel(_softmax)
+def softmax_forward(x, *, dim):
+    flat = _flat(x, dim)
+    if type(flat) is Declined:
+        return flat
+    out = np.empty(x.shape, x.dtype)
+    _softmax(len(flat), COST * x.size, flat, out.reshape(flat.shape))
+    return out
+
+
+@loop("X[:, ::1], X[:, ::1], X[:, ::1]", *FAST)
+def _softmax_rule(g, out, by_x, start, stop):
+    for r in range(start, stop):
+        total = f32(0)
+        for i in range(out.shape[1]):
+            total += g[r, i] * out[r, i]
+        for i in range(out.shape[1]):
+            by_x[r, i] = out[r, i] * (g[r, i] - total)
+
+
+@kernel(_softmax_rule)
+def softmax_gradient(g, out, x_shape, dim):
+    flat = _flat(out, dim)
+    if type(flat) is Declined:
+        return flat
+    by_x = np.empty(out.shape, out.dtype)
+    _softmax_rule(len(flat), 0.5 * out.size, as_plain(g).reshape(flat.shape), flat, by_x.reshape(flat.shape))
+    return by_x
+
+
+@loop("X[:, ::1], X[:, ::1]", *FAST)
+def _log_softmax(x, out, start, stop):
+    for r in range(start, stop):
+        row, to = x[r], out[r]
+        top = largest(row)
+        total = f32(0)
+        for i in range(row.shape[0]):
+            total += exp(row[i] - top)
+        total = log(total)
+        for i in range(row.shape[0]):
+            to[i] = (row[i] - top) - total
+
+
+@kernel(_log_softmax)
+def log_softmax_forward(x, *, dim):
+    flat = _flat(x, dim)
+    if type(flat) is Declined:
+        return flat
+    out = np.empty(x.shape, x.dtype)
+    _log_softmax(len(flat), COST * x.size, flat, out.reshape(flat.shape))
+    return out
+
+
+@loop("X[:, ::1], X[:, ::1], X[:, ::1]", *FAST)
+def _log_softmax_rule(g, out, by_x, start, stop):
+    for r in range(start, stop):
+        total = f32(0)
+        for i in range(out.shape[1]):
+            total += g[r, i]
+        for i in range(out.shape[1]):
+            by_x[r, i] = g[r, i] - exp(out[r, i]) * total
+
+
+@kernel(_log_softmax_rule)
+def log_softmax_gradient(g, out, x_shape, dim):
+    flat = _flat(out, dim)
+    if type(flat) is Declined:
+        return flat
+    by_x = np.empty(out.shape, out.dtype)
+    _log_softmax_rule(
+        len(flat), COST * out.size, as_plain(g).reshape(flat.shape), flat, by_x.reshape(flat.shape)
+    )
+    return by_x
+
+
+@loop("X[:, ::1], i8[::1], i8, X[::1], X[::1]", *FAST)
+def _cross_entropy(x, target, ignore_index, losses, keep, start, stop):
+    for r in range(start, stop):
+        row, label = x[r], target[r]
+        if label == ignore_index:
+            losses[r], keep[r] = 0, 0
+        elif label < 0 or label >= row.shape[0]:
+            losses[r], keep[r] = 0, -1  # told by the reference
+        else:
+            top = largest(row)
+            total = f32(0)
+            for i in range(row.shape[0]):
+                total += exp(row[i] - top)
+            losses[r], keep[r] = log(total) - (row[label] - top), 1
+
+
+@kernel(_cross_entropy)
+def cross_entropy_forward(
+    x, target, weight=None, *, ignore_index=-100, reduction="mean", label_smoothing=0.0
+):
+    if weight is not None or label_smoothing or x.ndim != 2 or reduction not in ("mean", "sum", "none"):
+        return OPTIONS
+    if not x.size:
+        return EMPTY
+    if not (_plain(x) and _plain(target)):
+        return LAYOUT
+    if target.dtype != np.int64 or target.shape != x.shape[:1]:
+        return LABELS
+    losses, keep = np.empty((2, len(x)), x.dtype)
+    _cross_entropy(len(x), COST * x.size, x, target, ignore_index, losses, keep)
+    if keep.min() < 0:
+        return LABELS
+    own = keep / keep.sum() if reduction == "mean" else keep
+    losses *= own
+    return (losses if reduction == "none" else losses.sum()), own, own
+
+
+@loop("X[:, ::1], i8[::1], X[::1], X[:, ::1]", *FAST)
+def _cross_entropy_rule(x, target, share, by_x, start, stop):
+    for r in range(start, stop):
+        row, to, s = x[r], by_x[r], share[r]
+        top, total = largest(row), f32(0)
+        for i in range(row.shape[0]):
+            to[i] = exp(row[i] - top)
+            total += to[i]
+        for i in range(row.shape[0]):
+            to[i] = s * (to[i] / total)
+        if s != 0:  # an ignored label may be out of bounds
+            label = target[r]
+            to[label] = s * (exp(row[label] - top) / total - f32(1))
+
+
+@kernel(_cross_entropy_rule)
+def cross_entropy_gradient(g, x, target, weight, own, even, ignore_index, reduction, label_smoothing):
+    if weight is not None or label_smoothing or x.ndim != 2:
+        return OPTIONS
+    if not x.size:
+        return EMPTY
+    if not (_plain(x) and _plain(target)):
+        return LAYOUT
+    if target.dtype != np.int64:
+        return LABELS
+    by_x = np.empty(x.shape, x.dtype)
+    _cross_entropy_rule(len(x), COST * x.size, x, target, np.asarray(g.reshape(-1) * own, x.dtype), by_x)
+    return by_x

@@ -1,0 +1,622 @@
+"""The kernel set "numba": every kernel beside its readable twin, how it is loaded, and that faults are caught."""
+
+import inspect
+import math
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import op_cases
+import pytest
+
+import minigrad
+from minigrad import autograd, backend
+from minigrad.autograd import apply, wrap
+from minigrad.op import OPS, REQUIRED
+
+numba = pytest.importorskip("numba")
+
+from minigrad.kernels.numba_cpu import (  # type: ignore[attr-defined]  # noqa: E402
+    elementwise,
+    loading,
+    mathematics,
+    threads,
+)
+
+CLAIMED = [row for row in OPS.values() if any(s == "numba" for s, _, _ in row.kernels)]
+GENERATED = [row for row in CLAIMED if row.elementwise]
+ROWS = {row.name for row in CLAIMED}
+LAYOUTS = (*op_cases.LAYOUTS, "misaligned")
+SHAPES = [
+    (),
+    (0,),
+    (3, 0),
+    (1,),
+    (17,),
+    (5, 7),
+    (33, 65),
+]  # 17, 65: one past the widest vector, and its unrolling
+
+
+def ids(value):
+    return getattr(value, "name", None)
+
+
+@pytest.fixture(autouse=True)
+def only_numba(monkeypatch):
+    monkeypatch.setattr(backend, "KERNEL_SETS", {"numba"})
+    monkeypatch.delenv("MINIGRAD_KERNELS", raising=False)
+
+
+def laid_out(array, layout):
+    if array is None or layout != "misaligned":
+        return op_cases.laid_out(array, layout)
+    made = np.frombuffer(bytearray(b"\0" + array.tobytes()), array.dtype, array.size, 1).reshape(array.shape)
+    made.flags.writeable = False
+    assert not made.flags.aligned or not made.size
+    return made
+
+
+def values(row, shape, rng, position=0):
+    low, high = row.domain
+    return rng.uniform(low, high, shape).astype(np.float32)
+
+
+def answers(mode, row, arrays, attrs, wrt, weight):
+    """Outputs and gradients in a mode, and what ran."""
+    with minigrad.kernels(mode):
+        tensors = [None if a is None else wrap(a) for a in arrays]
+        for i in wrt:
+            tensors[i].requires_grad_()
+
+        def both():
+            out = apply(row, tensors, attrs)
+            first = out[0] if isinstance(out, tuple) else out
+            seed = wrap(weight(first.shape))
+            grads = autograd.grad(first, [tensors[i] for i in wrt], seed) if wrt else ()
+            return [t._array for t in (out if isinstance(out, tuple) else (out,))] + [g._array for g in grads]
+
+        result, choices = minigrad.explain(both)
+    return result, [(c.part, c.ran, c.why) for c in choices if c.op == row.name]
+
+
+def agree(found, expected, rtol=3e-6, atol=1e-6):
+    for a, b in zip(found, expected, strict=True):
+        assert a.shape == b.shape and a.dtype == b.dtype
+        assert np.allclose(a, b, rtol=rtol, atol=atol * max(1.0, float(np.abs(b[np.isfinite(b)]).max(initial=0))),
+                           equal_nan=True)  # fmt: skip
+
+
+def weight_of(rng, layout="plain"):
+    return lambda shape: laid_out(np.asarray(rng.uniform(0.5, 1, shape), np.float32), layout)
+
+
+def beside_the_twin(row, arrays, attrs, wrt, layout="plain", **tolerance):
+    """A kernel and its row on the same operands, which stay as they are. Returns what ran."""
+    given = [laid_out(a, layout) if a is not None and a.dtype.kind == "f" else a for a in arrays]
+    weight = weight_of(np.random.default_rng(1), layout)
+    before = [None if a is None else a.tobytes() for a in given]
+    fast, ran = answers("numba", row, given, attrs, wrt, weight)
+    weight = weight_of(np.random.default_rng(1), layout)
+    slow, _ = answers("off", row, given, attrs, wrt, weight)
+    agree(fast, slow, **tolerance)
+    assert [None if a is None else a.tobytes() for a in given] == before
+    assert not any(np.shares_memory(a, b) for a in fast for b in given if b is not None)
+    return ran
+
+
+BOTH = [("forward", "numba", ""), ("gradient", "numba", "")]
+
+# ---- functions ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def whole_range():
+    """Floats in strides over all bit patterns, and the special ones."""
+    special = [
+        0.0,
+        -0.0,
+        np.inf,
+        -np.inf,
+        np.nan,
+        1e-45,
+        -1e-45,
+        1e-38,
+        88.7,
+        89.1,
+        -87.4,
+        -103.9,
+        -104.1,
+        1.0,
+        -1.0,
+    ]
+    strided = np.arange(0, 2**32, 16381, dtype=np.uint32).view(np.float32)
+    return np.concatenate([np.array(special, np.float32), strided])
+
+
+EXACT = {
+    **{n: getattr(np, n) for n in ("exp", "expm1", "exp2", "log", "log2", "log10", "log1p", "tanh", "sin", "cos")},
+    "erf": np.vectorize(math.erf, [float]), "erfc": np.vectorize(math.erfc, [float]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", mathematics.ULPS)
+def test_a_function_is_within_its_bound_over_the_whole_of_float32(name, whole_range):
+    text = (
+        f"def {name}_all(x, out, start, stop):\n    for i in range(start, stop):\n        out[i] = f(x[i])\n"
+    )
+    space = {"f": mathematics.NARROW[name], "__name__": loading.__name__}
+    exec(text, space)
+    loop = loading.Loop(space[f"{name}_all"], "X[::1], X[::1]", frozenset(), text + name)
+    loop.load(np.dtype(np.float32))
+    found = np.empty_like(whole_range)
+    loop(found.size, 0.0, whole_range, found)
+    with np.errstate(all="ignore"):
+        exact = EXACT[name](whole_range.astype(np.float64))
+        rounded = exact.astype(np.float32)
+        ulp = np.spacing(np.maximum(np.abs(rounded), np.finfo(np.float32).tiny)).astype(np.float64)
+        error = np.abs(found - exact) / ulp
+    finite = np.isfinite(rounded)
+    assert np.array_equal(found[~finite], rounded[~finite], equal_nan=True)
+    assert error[finite].max() <= mathematics.ULPS[name]
+    assert np.array_equal(
+        np.signbit(found), np.signbit(rounded) & ~np.isnan(rounded) | np.isnan(rounded) & np.signbit(found)
+    )
+
+
+def test_the_bounds_are_of_the_functions_there_are():
+    assert set(mathematics.ULPS) == set(mathematics.NARROW) == set(EXACT)
+
+
+# ---- kernels beside their twins -------------------------------------------------------------------------
+
+
+def test_the_set_claims_what_it_is_for():
+    assert {"sigmoid", "silu", "gelu", "softplus", "elu", "erf", "logit"} <= {row.name for row in GENERATED}
+    assert {
+        "softmax",
+        "log_softmax",
+        "cross_entropy",
+        "layer_norm",
+        "batch_norm",
+        "adam_",
+        "sgd_",
+        "unembed",
+    } <= ROWS
+    assert not {"exp", "tanh", "sin", "add", "relu", "pow"} & ROWS  # NumPy's own loops
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("row", GENERATED, ids=ids)
+def test_a_generated_kernel_gives_what_its_row_gives(row, layout):
+    minigrad.warmup(row.name)
+    rng = np.random.default_rng(0)
+    for shape in SHAPES:
+        for case in row.cases or ((None, {}),):
+            attrs = {**row.attrs, **case[1]}
+            ran = beside_the_twin(row, [values(row, shape, rng)], attrs, [0], layout)
+            if layout in ("plain", "transposed"):
+                assert ran == BOTH
+
+
+SPECIAL = np.array(
+    [np.nan, np.inf, -np.inf, 0, -0.0, 1e-45, -1e-45, 3e38, -3e38, 100, -100, 0.5] * 3, np.float32
+)
+
+
+@pytest.mark.parametrize("row", GENERATED, ids=ids)
+def test_a_generated_kernel_treats_nan_and_infinity_as_its_row_does(row):
+    minigrad.warmup(row.name)
+    for case in row.cases or ((None, {}),):
+        assert beside_the_twin(row, [SPECIAL], {**row.attrs, **case[1]}, [0]) == BOTH
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("name", ["softmax", "log_softmax"])
+def test_softmax_gives_what_its_row_gives(name, layout):
+    minigrad.warmup(name)
+    rng = np.random.default_rng(0)
+    for shape in [(1,), (3, 5), (2, 17), (4, 1031), (2, 3, 65), (0, 3), (3, 0), ()]:
+        for dim in {-1, 0} if shape else {0}:
+            if 0 in shape and dim == -1 and shape[-1] == 0:
+                continue
+            x = rng.uniform(-4, 4, shape).astype(np.float32)
+            ran = beside_the_twin(OPS[name], [x], {"dim": dim}, [0], layout)
+            if layout == "plain" and x.size and dim == -1:
+                assert ran == BOTH
+    x = rng.uniform(-4, 4, (5, 33)).astype(np.float32)
+    x[0, 3], x[1, 4], x[2, 5], x[3] = np.nan, np.inf, -np.inf, -np.inf
+    beside_the_twin(OPS[name], [x], {"dim": -1}, [0], layout)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_cross_entropy_gives_what_its_row_gives(layout):
+    minigrad.warmup("cross_entropy")
+    row, rng = OPS["cross_entropy"], np.random.default_rng(0)
+    for (n, classes), reduction in zip(
+        [(1, 1), (3, 5), (7, 17), (33, 1031)], ["mean", "sum", "none", "mean"], strict=True
+    ):
+        x, target = rng.uniform(-4, 4, (n, classes)).astype(np.float32), rng.integers(0, classes, n)
+        target[0] = -100
+        for ignored in [target] if n > 1 else [np.zeros(1, np.int64)]:
+            attrs = {**row.attrs, "reduction": reduction}
+            ran = beside_the_twin(row, [x, ignored, None], attrs, [0], layout)
+            assert layout != "plain" or ran == BOTH
+    for attrs in ({"label_smoothing": 0.1}, {"reduction": "sum"}):
+        weight = rng.uniform(0.5, 2, 17).astype(np.float32)
+        beside_the_twin(row, [rng.uniform(-4, 4, (7, 17)).astype(np.float32), rng.integers(0, 17, 7), weight],
+                        {**row.attrs, **attrs}, [0], layout)  # fmt: skip
+
+
+def test_cross_entropy_leaves_a_wrong_label_to_the_row_that_names_it():
+    minigrad.warmup("cross_entropy")
+    with minigrad.kernels("numba"), pytest.raises(IndexError, match="Target 9 is out of bounds"):
+        minigrad.nn.functional.cross_entropy(minigrad.zeros(2, 3), minigrad.tensor([1, 9]))
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_layer_norm_gives_what_its_row_gives(layout, dtype):
+    minigrad.warmup("layer_norm")
+    row, rng = OPS["layer_norm"], np.random.default_rng(0)
+    for shape, over in [((1, 1), 1), ((3, 5), 1), ((130, 17), 1), ((2, 3, 65), 2), ((70, 33), 1)]:
+        size = shape[-over:]
+        x, w, b = rng.normal(3, 2, shape), rng.uniform(0.5, 1, size), rng.normal(size=size)
+        for operands in ([x, w, b], [x, None, None], [x, w, None]):
+            arrays = [None if a is None else a.astype(dtype) for a in operands]
+            wrt = [i for i, a in enumerate(arrays) if a is not None]
+            attrs = {"normalized_shape": size, "eps": 1e-5}
+            if dtype is np.float32:
+                ran = beside_the_twin(row, arrays, attrs, wrt, layout, rtol=2e-5, atol=1e-5)
+                assert layout != "plain" or ran == BOTH
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_batch_norm_gives_what_its_row_gives(layout):
+    minigrad.warmup("batch_norm")
+    row, rng = OPS["batch_norm"], np.random.default_rng(0)
+    for shape in [(4, 3, 17), (5, 2, 5, 7), (1, 2, 33), (3, 2, 2), (6, 4)]:
+        x, w, b = rng.normal(3, 2, shape), rng.uniform(0.5, 1, shape[1]), rng.normal(size=shape[1])
+        for operands in ([x, None, None, w, b], [x, None, None, None, None]):
+            arrays = [None if a is None else a.astype(np.float32) for a in operands]
+            wrt = [i for i, a in enumerate(arrays) if a is not None]
+            ran = beside_the_twin(
+                row, arrays, {"training": True, "eps": 1e-5}, wrt, layout, rtol=2e-5, atol=4e-6
+            )
+            assert layout != "plain" or len(shape) < 3 or shape[-1] == 2 or ran == BOTH
+
+
+def test_a_mean_far_from_zero_does_not_spoil_the_variance():
+    minigrad.warmup("batch_norm", "layer_norm")
+    x = (1e4 + np.random.default_rng(0).normal(size=(8, 2, 64))).astype(np.float32)
+    for name, arrays, attrs in [
+        ("batch_norm", [x, None, None, None, None], {"training": True, "eps": 1e-5}),
+        ("layer_norm", [x, None, None], {"normalized_shape": (64,), "eps": 1e-5}),
+    ]:
+        with minigrad.kernels("require"):
+            found = apply(OPS[name], [None if a is None else wrap(a) for a in arrays], attrs).numpy()
+        exact = OPS[name].forward(np, *[None if a is None else a.astype(np.float64) for a in arrays], **attrs)
+        assert np.abs(found - exact).max() < 2e-3  # half a unit in the last place of 10⁴
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", ["adam_", "sgd_"])
+def test_an_update_has_the_bits_of_its_row(name, layout, dtype):
+    minigrad.warmup(name)
+    row, rng = OPS[name], np.random.default_rng(0)
+    for shape in [(0,), (), (1,), (17,), (33, 65)]:
+        for case in row.cases:
+            drawn = [
+                None if spec is None else rng.uniform(0.1, 1, shape).astype(dtype) for spec in case.operands
+            ]
+            results = []
+            for mode in ("numba", "off"):
+                arrays = [laid_out(a, layout) for a in drawn]
+                for i, a in enumerate(arrays):
+                    if a is not None and row.inputs[i] != "grad":
+                        a.flags.writeable = True
+                with minigrad.kernels(mode):
+                    ran = minigrad.explain(apply, row, [None if a is None else wrap(a) for a in arrays],
+                                           {**row.attrs, **case.attrs}).choices[0]  # fmt: skip
+                results.append([None if a is None else a.tobytes() for a in arrays])
+                if (
+                    mode == "numba"
+                    and layout in ("plain", "transposed")
+                    and (name == "sgd_" or drawn[4] is None)
+                ):
+                    assert ran.ran == "numba"
+            assert results[0] == results[1]
+
+
+def test_unembed_has_the_bits_of_its_row():
+    minigrad.warmup("unembed")
+    rng = np.random.default_rng(0)
+    for n, width in [(0, 3), (1, 1), (40, 17), (300, 65)]:
+        for dtype in (np.float32, np.float64):
+            x, index = rng.normal(size=(n, width)).astype(dtype), rng.integers(0, 9, n)
+            with minigrad.kernels("require"):
+                found = apply(OPS["unembed"], [wrap(x), wrap(index)], {"rows": 9}).numpy()
+            assert found.tobytes() == OPS["unembed"].forward(np, x, index, rows=9).tobytes()
+
+
+def test_a_kernel_by_hand_has_the_defaults_of_its_row():
+    for name in (
+        "softmax",
+        "log_softmax",
+        "cross_entropy",
+        "layer_norm",
+        "batch_norm",
+        "adam_",
+        "sgd_",
+        "unembed",
+    ):
+        minigrad.warmup(name)
+        run = OPS[name].kernels["numba", "cpu", np.dtype(np.float32)].forward.run
+        defaults = {
+            k: REQUIRED if p.default is p.empty else p.default
+            for k, p in inspect.signature(run).parameters.items()
+        }
+        assert {k: v for k, v in defaults.items() if k in OPS[name].attrs} == OPS[name].attrs
+
+
+# ---- faults are caught ----------------------------------------------------------------------------------
+
+
+def lane(result):
+    return np.roll(result, 1, axis=-1)
+
+
+def tail(result):
+    result = result.copy()
+    result.reshape(-1)[result.size // 16 * 16 :] = 0
+    return result
+
+
+def scale(result):
+    return result * np.float32(1.0001)
+
+
+@pytest.mark.parametrize("fault", [lane, tail, scale])
+@pytest.mark.parametrize("part", ["forward", "vjp"])
+@pytest.mark.parametrize("name", ["silu", "softmax"])
+def test_a_planted_fault_is_caught(name, part, fault):
+    row, rng = OPS[name], np.random.default_rng(0)
+    minigrad.warmup(name)
+    key = ("numba", "cpu", np.dtype(np.float32))
+    whole = row.kernels[key]
+    good = getattr(whole, part)
+    attrs = {"dim": -1} if name == "softmax" else {}
+    x = rng.uniform(-2, 2, (3, 17)).astype(np.float32)
+    beside_the_twin(row, [x], attrs, [0])
+    row.kernels[key] = whole._replace(**{part: lambda *args, **kw: fault(good(*args, **kw))})
+    try:
+        with pytest.raises(AssertionError):
+            beside_the_twin(row, [x], attrs, [0])
+    finally:
+        row.kernels[key] = whole
+
+
+# ---- choosing -------------------------------------------------------------------------------------------
+
+
+def test_what_a_kernel_declines_runs_the_row_and_is_refused_under_require():
+    minigrad.warmup("softmax")
+    x = minigrad.ones(8, 9)
+    (choice,) = explained("numba", minigrad.softmax, x, 0)
+    assert choice.ran == "reference" and "another dimension" in choice.why
+    with (
+        minigrad.kernels("require"),
+        pytest.raises(RuntimeError, match=r"softmax.*required.*declined.*another dimension"),
+    ):
+        minigrad.softmax(x, 0)
+
+
+def test_auto_leaves_small_arrays_to_the_row():
+    minigrad.warmup("silu")
+    small, large = minigrad.ones(8), minigrad.ones(8192)
+    assert "too small" in explained("auto", minigrad.nn.functional.silu, small)[0].why
+    assert explained("auto", minigrad.nn.functional.silu, large)[0].ran == "numba"
+    assert explained("off", minigrad.nn.functional.silu, large)[0].why == "kernels are off"
+    assert "no kernel set" in explained("auto", minigrad.relu, large)[0].why
+
+
+def explained(mode, function, *args):
+    with minigrad.kernels(mode):
+        return minigrad.explain(function, *args).choices
+
+
+def test_the_explanation_is_a_table():
+    text = str(minigrad.explain(lambda: minigrad.ones(3).relu().relu()))
+    assert text.splitlines()[0].split() == ["op", "part", "times", "ran", "why", "no", "kernel"]
+    assert [line.split()[:4] for line in text.splitlines() if line.startswith("relu")] == [
+        ["relu", "forward", "2", "reference"]
+    ]
+
+
+def test_warmup_refuses_an_op_that_is_not_there():
+    with pytest.raises(RuntimeError, match=r"warmup: expected the names of ops.*'sofmax'"):
+        minigrad.warmup("sofmax")
+
+
+def test_a_row_that_branches_on_values_is_left_alone_and_says_why():
+    row = next(r for r in GENERATED if not r.cases)
+    rule = row.rules[0]
+    row.rules[0] = rule._replace(function=lambda m, g, *rest: g if g else -g)
+    try:
+        with pytest.raises(TypeError, match="must not branch"):
+            elementwise.write(row, "gradient", ())
+    finally:
+        row.rules[0] = rule
+
+
+# ---- loading --------------------------------------------------------------------------------------------
+
+RUN = """
+import sys, numpy as np, minigrad
+assert "numba" not in sys.modules
+x = minigrad.ones(8192)
+"""
+
+
+def python(text, **environment):
+    done = subprocess.run([sys.executable, "-W", "error", "-c", RUN + text], capture_output=True, text=True,
+                          env={**os.environ, **environment}, cwd=Path(__file__).parents[1])  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_reference_answers_until_the_kernel_is_ready(tmp_path):
+    out = python("""
+first = minigrad.explain(minigrad.nn.functional.silu, x).choices[0]
+from minigrad.kernels.numba_cpu import loading
+loading.wait()
+print(first.ran, "compiled" in first.why, minigrad.explain(minigrad.nn.functional.silu, x).choices[0].ran)
+""", XDG_CACHE_HOME=str(tmp_path), MINIGRAD_KERNELS="auto")  # fmt: skip
+    assert out.split() == ["reference", "True", "numba"]
+    assert list(tmp_path.rglob("silu_forward*.nbc"))
+
+
+def test_off_imports_nothing_of_numba():
+    assert python(
+        "minigrad.nn.functional.silu(x); print('numba' in sys.modules)", MINIGRAD_KERNELS="off"
+    ).split() == ["False"]
+
+
+def test_require_waits_and_two_processes_share_a_cache_that_then_serves_a_third(tmp_path):
+    text = """
+minigrad.nn.functional.silu(x)
+print(minigrad.nn.functional.silu(x).sum().item())
+"""
+    environment = {
+        **os.environ,
+        "XDG_CACHE_HOME": str(tmp_path),
+        "MINIGRAD_KERNELS": "require",
+        "NUMBA_DEBUG_CACHE": "1",
+    }
+    command = [sys.executable, "-c", RUN + text]
+    both = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[1])
+            for _ in range(2)]  # fmt: skip
+    said = [p.communicate()[0].split()[-1] for p in both]
+    assert said[0] == said[1] and all(p.returncode == 0 for p in both)
+    third = python(text, **environment)
+    assert "data loaded" in third and "data saved" not in third and third.split()[-1] == said[0]
+    for file in tmp_path.rglob("*.nbc"):
+        file.write_bytes(file.read_bytes()[:100])  # damaged: compiled anew
+    assert python(text, **environment).split()[-1] == said[0]
+
+
+def test_a_home_that_cannot_be_written_is_no_obstacle(tmp_path):
+    (tmp_path / "file").write_text("")
+    out = python("print(minigrad.nn.functional.silu(x).sum().item() > 5000)", MINIGRAD_KERNELS="require",
+                 XDG_CACHE_HOME=str(tmp_path / "file"))  # fmt: skip
+    assert out.split() == ["True"]
+
+
+def test_a_kernel_that_cannot_be_compiled_leaves_the_reference_and_says_why(caplog):
+    def make():
+        raise ValueError("no such instruction")
+
+    lazy = loading.Lazy("broken", make)
+    assert lazy(np) is loading.COMPILING
+    loading.wait()
+    assert lazy(np).why == "it could not be compiled: ValueError: no such instruction"
+    assert "no such instruction" in caplog.text
+
+
+# ---- threads --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def two_threads(monkeypatch):
+    monkeypatch.setattr(threads, "_number", 2)
+    monkeypatch.setattr(threads, "SHARED", 0.0)
+
+
+@pytest.mark.parametrize("name", ["silu", "softmax", "layer_norm", "batch_norm"])
+def test_shared_work_has_the_bits_of_unshared_work_fifty_times(name, two_threads, monkeypatch):
+    minigrad.warmup(name)
+    row, rng = OPS[name], np.random.default_rng(0)
+    x = rng.normal(size=(9, 7, 33)).astype(np.float32)
+    attrs = {"softmax": {"dim": -1}, "layer_norm": {"normalized_shape": (33,), "eps": 1e-5},
+             "batch_norm": {"training": True, "eps": 1e-5}}.get(name, {})  # fmt: skip
+    arrays = [x] + [None] * (len(row.inputs) - 1)
+
+    def bits():
+        found, ran = answers("require", row, arrays, attrs, [0], weight_of(np.random.default_rng(1)))
+        assert ran == BOTH
+        return [a.tobytes() for a in found]
+
+    shared = bits()
+    assert all(bits() == shared for _ in range(50))
+    monkeypatch.setattr(threads, "SHARED", math.inf)
+    assert bits() == shared
+
+
+def test_small_work_stays_in_its_thread(monkeypatch):
+    asked = []
+    monkeypatch.setattr(threads, "_number", 2)
+    monkeypatch.setattr(threads, "_workers", lambda: asked.append(1))
+    minigrad.warmup("silu")
+    with minigrad.kernels("require"):
+        minigrad.nn.functional.silu(minigrad.ones(8192))
+    assert not asked
+
+
+def test_two_threads_can_be_in_two_kernels_and_in_two_kernel_sets(two_threads):
+    minigrad.warmup("silu", "softmax")
+    x = minigrad.randn(64, 65)
+    with minigrad.kernels("off"):
+        silu = minigrad.nn.functional.silu(x).numpy()
+    right = []
+
+    def work(mode):
+        with minigrad.kernels(mode):
+            for _ in range(100):
+                (choice,) = minigrad.explain(minigrad.nn.functional.silu, x).choices
+                found = minigrad.nn.functional.silu(x).numpy()
+                right.append(
+                    np.allclose(found, silu, atol=1e-6)
+                    and choice.ran == {"off": "reference"}.get(mode, "numba")
+                )
+                minigrad.softmax(x, -1)
+
+    workers = [threading.Thread(target=work, args=(mode,)) for mode in ("off", "require", "numba")]
+    for w in workers:
+        w.start()
+    for w in workers:
+        w.join()
+    assert len(right) == 300 and all(right)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_forked_process_goes_on_with_threads_of_its_own():
+    out = python("""
+import os, warnings
+from minigrad.kernels.numba_cpu import threads
+threads._number, threads.SHARED = 2, 0.0
+before = minigrad.nn.functional.silu(x).numpy().tobytes()
+assert threads._pool is not None
+warnings.simplefilter("ignore")
+child = os.fork()
+if child == 0:
+    same = minigrad.nn.functional.silu(x).numpy().tobytes() == before
+    minigrad.softmax(x.reshape(2, -1), -1)
+    os._exit(0 if same and threads._pool is not None else 1)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+""", MINIGRAD_KERNELS="require")  # fmt: skip
+    assert out.split() == ["0"]
+
+
+def test_a_process_forked_while_kernels_compile_uses_the_reference(monkeypatch):
+    monkeypatch.setattr(loading, "_underway", True)
+    for name in ("_lock", "_compiler", "_worker", "_stopped"):
+        monkeypatch.setattr(loading, name, getattr(loading, name))
+    loading._forked()
+    lazy = loading.Lazy("late", lambda: None)
+    assert "forked while kernels were being compiled" in lazy(np).why
+    with pytest.raises(RuntimeError, match=r"late: the process was forked"):
+        lazy.compile()
