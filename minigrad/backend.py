@@ -204,6 +204,7 @@ def module_named(name: Any) -> ArrayModule:
     return MODULES[kind]
 
 
+@functools.cache
 def _initial() -> str:
     return os.environ.get("MINIGRAD_KERNELS", "auto")
 
@@ -234,6 +235,14 @@ def register_kernel(
     KERNEL_SETS.add(kernel_set)
     for d in dtypes:
         OPS[op].kernels[kernel_set, module, np.dtype(d)] = Kernel(forward, vjp, kernel_set, least)
+
+
+def kernel_is_ready() -> None:
+    """To be called when a kernel that declined until now will answer: what was compiled without it is traced anew."""
+    READY[0] += 1
+
+
+READY = [0]
 
 
 def unregister_kernels(kernel_set: str) -> None:

@@ -500,19 +500,47 @@ def bias_and_gelu(x, bias):
     ],
 )  # fmt: skip
 def test_large_elementwise_chains_run_in_parts_that_stay_in_the_cache(shape, bias, block):
-    compiled = minigrad.compile(bias_and_gelu)
-    for seed in range(3):
-        rng = np.random.default_rng(seed)
-        arrays, runs = [rng.normal(size=s) for s in (shape, bias)], []
-        for f in (compiled, bias_and_gelu):
-            leaves = [minigrad.tensor(a, dtype=minigrad.float32).requires_grad_() for a in arrays]
-            y = f(*leaves)
-            (y * y).sum().backward()
-            runs.append([y.detach().numpy(), *(t.grad.numpy() for t in leaves)])
-        assert alike(*runs)
-    found = {r.name for r in compiled.report().rows}
-    assert (block in found) if block else not any(" + " in name for name in found)
-    assert ("mul_gradient_by_x + gelu_gradient" in found) is (block is not None)
+    with minigrad.kernels("off"):
+        compiled = minigrad.compile(bias_and_gelu)
+        for seed in range(3):
+            rng = np.random.default_rng(seed)
+            arrays, runs = [rng.normal(size=s) for s in (shape, bias)], []
+            for f in (compiled, bias_and_gelu):
+                leaves = [minigrad.tensor(a, dtype=minigrad.float32).requires_grad_() for a in arrays]
+                y = f(*leaves)
+                (y * y).sum().backward()
+                runs.append([y.detach().numpy(), *(t.grad.numpy() for t in leaves)])
+            assert alike(*runs)
+        found = {r.name for r in compiled.report().rows}
+        assert (block in found) if block else not any(" + " in name for name in found)
+        assert ("mul_gradient_by_x + gelu_gradient" in found) is (block is not None)
+
+
+def test_kernels_run_in_blocks_and_where_one_declines_the_row_does():
+    pytest.importorskip("numba")
+    x = minigrad.rand(64, 2048)
+    compiled = minigrad.compile(
+        lambda x: (minigrad.nn.functional.gelu(x, approximate="tanh") * 2, x.t().tanh() + 1)
+    )
+    with minigrad.kernels("require"):
+        minigrad.tanh(x)  # has it compiled
+    for given in (x, x + 1, minigrad.zeros(64 * 2048 + 1)[1:].view(64, 2048)):
+        with minigrad.kernels("auto"):
+            (a, b), (c, d) = compiled(given), compiled.function(given)
+        assert same(a.numpy(), c.numpy()) and same(b.numpy(), d.numpy())
+
+
+def test_a_kernel_that_becomes_ready_is_traced():
+    from minigrad import backend
+
+    double = minigrad.compile(lambda x: x * 2)
+    for _ in range(2):
+        double(minigrad.ones(2))
+    before = next(iter(double._programs.values()))[0]
+    backend.kernel_is_ready()
+    assert (
+        double(minigrad.ones(2)).tolist() == [2, 2] and next(iter(double._programs.values()))[0] is not before
+    )
 
 
 def test_blocks_need_layouts_that_can_be_cut_and_work_that_pays():

@@ -86,6 +86,7 @@ class Lazy:
                 _underway = True
                 try:
                     self.run = self.make()
+                    backend.kernel_is_ready()
                 finally:
                     _underway = False
 

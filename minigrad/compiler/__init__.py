@@ -18,10 +18,12 @@ from typing import Any
 
 import numpy as np
 
+from .. import backend
 from ..autograd import Variable
 from ..modes import STATE
 from ..nest import flatten
-from . import backward, guards
+from . import guards
+from .backward import traced
 from .blocks import Block, with_blocks
 from .emit import Source
 from .passes import without_dead, without_repeats
@@ -53,7 +55,7 @@ class Replay:
         self.guards = guards.Guards(tracer)
         self.names = guards.names_of(tracer.modules.values())
         self.links = [guards.link(t, tracer) for t in self.tensors]
-        self.backward = backward.traced(tracer, self.tensors, values, self.names, title)
+        self.backward = traced(tracer, self.tensors, values, self.names, title)
         saved = [] if self.backward is None else self.backward.saved
         program = tracer.program([*values, *saved])
         self.program: Program = with_blocks(without_dead(without_repeats(program)))
@@ -119,14 +121,14 @@ class Compiled:
         self._programs: OrderedDict[Any, list[Replay]] = OrderedDict()
         self._lock = threading.RLock()
         self._last: Replay | None = None
-        self._timing = False
+        self._timing, self._ready = False, backend.READY[0]
         _all.add(self)
 
     def forget(self) -> None:
         """Lets all programs go; the next call is traced."""
         with self._lock:
             self._programs.clear()
-            self._last, self.retraces = None, 0
+            self._last, self.retraces, self._ready = None, 0, backend.READY[0]
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         return self if instance is None else functools.partial(self, instance)
@@ -138,6 +140,8 @@ class Compiled:
             return self.function(*args, **kwargs)
         leaves, _ = flatten((args, kwargs))
         arguments = [x for x in leaves if isinstance(x, Variable)]
+        if self._ready != backend.READY[0]:
+            self.forget()  # kernels have been compiled since
         key = guards.key(leaves, arguments, (len(args), *kwargs))
         for replay in self._programs.get(key, ()):
             if replay.guards.hold():

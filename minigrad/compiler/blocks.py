@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from .program import Line, Program, Value, inner, row_of
+from .program import Line, Program, Value, inner, reference_of, row_of
 
 PART = 2**15  # elements of a part: in float32 128 KB an operand, of which a core's cache holds several
 LEAST = 2**16  # elements from which parts pay for their loop
@@ -85,8 +85,9 @@ def _blockable(line: Any) -> tuple[int, ...] | None:
     made, (row, _), function = line.results[0], row_of(line.function), inner(line.function)
     if row is None or not row.elementwise:
         return None
+    function = reference_of(function) or function  # a kernel works on parts as well
     if function is not row.forward and not any(function is r.function and _plain(r) for r in row.rules):
-        return None  # a kernel, or a rule that reads shapes
+        return None  # a rule that reads shapes
     if made is None or not made.ndim or made.size < LEAST or made.view or not made.contiguous:
         return None
     shape, by_row = made.shape, False
@@ -105,6 +106,8 @@ def _plain(rule: Any) -> bool:
 def _heavy(line: Line) -> bool:
     """Does its function alone go over its arrays several times? Told by the operations in its code, and a row's flops."""
     function, (row, _) = inner(line.function), row_of(line.function)
+    if reference_of(function) is not None:
+        return False
     operations = sum(unit in _WORK for unit in function.__code__.co_code[::2])
     return operations >= 4 and (function is not row.forward or row.flops >= 8)
 

@@ -123,8 +123,6 @@ class Source:
         self.calls[name] = line.name
         return name
 
-    # ---- names -------------------------------------------------------------------------------------------
-
     def _text(self, x: Any) -> str:
         if isinstance(x, Value):
             return f"{x}_part" if x in self._parts else x.name

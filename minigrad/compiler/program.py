@@ -178,3 +178,14 @@ def row_of(function: Any) -> tuple[Any, str]:
             if function is kernel.vjp:
                 return row, f"{row.name}_gradient_{kernel_set}"
     return None, getattr(function, "__name__", "call").strip("_") or "call"
+
+
+def reference_of(function: Any) -> Any:
+    """The row's own function that a kernel stands for; None for what is no kernel."""
+    for row in OPS.values():
+        for kernel in row.kernels.values():
+            if function is kernel.forward:
+                return row.forward
+            if function is kernel.vjp:
+                return row.rules[0].function
+    return None
