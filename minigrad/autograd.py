@@ -258,7 +258,7 @@ class Node:
                     backend.check_declined(op.name, "gradient", result)
                     kernel, why = None, result.why
                 else:
-                    function, why = kernel, ""
+                    function, why = kernel if recorder is None else _settled(kernel, op, rule.function), ""
             elif self.kernel is not None:
                 why = "a gradient of gradients" if create else "the kernel has no gradient rule"
             if kernel is None:
@@ -388,8 +388,8 @@ def apply(op: Op, inputs: Sequence[Any], attrs: dict[str, Any]) -> Any:
     try:
         with np.errstate(all="ignore"):
             if kernel is not None:
-                forward = kernel.forward
-                result = forward(m, *arrays, **attrs)
+                forward = kernel.forward if state.recorder is None else _settled(kernel.forward, op, None)
+                result = kernel.forward(m, *arrays, **attrs)
                 if type(result) is backend.Declined:
                     backend.check_declined(op.name, "forward", result)
                     declined = result
@@ -403,7 +403,7 @@ def apply(op: Op, inputs: Sequence[Any], attrs: dict[str, Any]) -> Any:
         raise refused from (None if refused is e else e)
     if state.journal is not None:
         if kernel is None:
-            why = backend.why_reference(op, module, arrays[0].dtype, arrays[0].size)
+            why = backend.why_reference(op, module, kind, getattr(arrays[0], "size", 1))
         else:
             why = declined.why if declined is not None else ""
         state.journal.append((op.name, "forward", kernel.kernel_set if kernel and not why else "", why))
@@ -496,6 +496,20 @@ def _widely(function: Callable[..., Any], kind: Any, wide: Any, m: Any, *args: A
         return a.astype(new) if getattr(a, "dtype", None) == old else a
 
     return cast(function(m, *(cast(a, kind, wide) for a in args), **attrs), wide, kind)
+
+
+@functools.cache
+def _settled(kernel: Callable[..., Any], op: Op, rule: Any) -> Callable[..., Any]:
+    """A kernel as a capture records it: where a replay's operands make it decline, the row or its rule runs."""
+    return functools.partial(_answer, kernel, op, rule)
+
+
+def _answer(kernel: Callable[..., Any], op: Op, rule: Any, m: Any, *args: Any, **attrs: Any) -> Any:
+    result = kernel(m, *args, **attrs)
+    if type(result) is backend.Declined:
+        backend.check_declined(op.name, "gradient" if rule else "forward", result)
+        result = (rule or _widened(op, args))(m, *args, **attrs)
+    return result
 
 
 _NUMBERS = frozenset((float, int, bool, type(None)))

@@ -415,6 +415,20 @@ def test_what_a_kernel_declines_runs_the_row_and_is_refused_under_require():
         minigrad.softmax(x, 0)
 
 
+def test_a_captured_kernel_that_declines_at_replay_runs_the_row():
+    minigrad.warmup("softmax")
+    x = minigrad.randn(8, 9)
+    with minigrad.kernels("numba"), autograd.capture() as tape:
+        minigrad.softmax(x, 1)
+    ((function, m, _, attrs, _),) = tape.calls
+    strided = np.ascontiguousarray(x.numpy().T).T
+    assert (
+        type(OPS["softmax"].kernels["numba", "cpu", np.dtype(np.float32)].forward(np, strided, dim=1))
+        is backend.Declined
+    )
+    assert np.allclose(function(m, strided, **attrs), OPS["softmax"].forward(np, strided, dim=1))
+
+
 def test_auto_leaves_small_arrays_to_the_row():
     minigrad.warmup("silu")
     small, large = minigrad.ones(8), minigrad.ones(8192)
@@ -430,7 +444,7 @@ def explained(mode, function, *args):
 
 
 def test_the_explanation_is_a_table():
-    text = str(minigrad.explain(lambda: minigrad.ones(3).relu().relu()))
+    text = str(minigrad.explain(lambda: (2 - minigrad.ones(3)).relu().relu()))
     assert text.splitlines()[0].split() == ["op", "part", "times", "ran", "why", "no", "kernel"]
     assert [line.split()[:4] for line in text.splitlines() if line.startswith("relu")] == [
         ["relu", "forward", "2", "reference"]
