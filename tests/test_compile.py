@@ -524,9 +524,9 @@ def test_kernels_run_in_blocks_and_where_one_declines_the_row_does():
     )
     with minigrad.kernels("require"):
         minigrad.tanh(x)  # has it compiled
-    for given in (x, x + 1, minigrad.zeros(64 * 2048 + 1)[1:].view(64, 2048)):
+    for operand in (x, x + 1, minigrad.zeros(64 * 2048 + 1)[1:].view(64, 2048)):
         with minigrad.kernels("auto"):
-            (a, b), (c, d) = compiled(given), compiled.function(given)
+            (a, b), (c, d) = compiled(operand), compiled.function(operand)
         assert same(a.numpy(), c.numpy()) and same(b.numpy(), d.numpy())
 
 
