@@ -512,6 +512,13 @@ def _answer(kernel: Callable[..., Any], op: Op, rule: Any, m: Any, *args: Any, *
     return result
 
 
+def inner(function: Any) -> Any:
+    """The row's or the kernel's function in what a recorder is given: it may be wrapped for wider floats, or to decline."""
+    while isinstance(function, functools.partial):
+        function = function.args[0]
+    return function
+
+
 _NUMBERS = frozenset((float, int, bool, type(None)))
 
 

@@ -867,6 +867,8 @@ def test_find_nonfinite_is_there_for_loops_of_ones_own_and_names_what_kernels_st
     finally:
         backend.unregister_kernels("broken")
     assert op == "silu" and said.startswith("op silu made 88 NaN in its result")
+    op, said = find_nonfinite(lambda: (minigrad.zeros(2).half() - 1).log(), model)  # computed in float32
+    assert op == "log" and said.startswith("op log made 2 NaN in its result, float16 (2,)")
 
 
 # ---- Ctrl-C ----------------------------------------------------------------------------------------------

@@ -7,12 +7,12 @@ are ``leaf.grad``. Lines run in their order; nothing branches.
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..autograd import inner
 from ..op import OPS
 
 
@@ -153,13 +153,6 @@ def replaced(nest: Any, change: Callable[[Any], Any]) -> Any:
     if type(nest) in (list, tuple):
         return type(nest)(replaced(v, change) for v in nest)
     return change(nest)
-
-
-def inner(function: Any) -> Any:
-    """The function of a row in the engine's way to compute on wider floats."""
-    while isinstance(function, functools.partial):
-        function = function.args[0]
-    return function
 
 
 def row_of(function: Any) -> tuple[Any, str]:

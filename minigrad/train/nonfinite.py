@@ -120,6 +120,7 @@ class _Watch:
             self.inf = self._told(function, next(r for r in results if _bad(r) is not None), inputs)
 
     def _told(self, function: Any, result: Any, inputs: list[Any]) -> tuple[str, str]:
+        function = autograd.inner(function)
         name, what = self.names.get(function, (function.__name__, function.__name__))
         culprits = [x for x in inputs if _bad(x) is not None] or _floats(inputs)
         text = f"{what} made {_bad(result)} in its result, {errors.describe(result)}"
