@@ -277,7 +277,8 @@ def erfc_wide(x):
     """e^(-x²) q(x) for x ≥ 0, with (1 + 2x) q(x) a polynomial in (x - 3) / (x + 3); 2 - erfc(-x) elsewhere."""
     a = x if x > 0.0 else -x
     a = a if a < 10.5 else np.inf  # beyond, zero in float32
-    t = (a - 3.0) / (a + 3.0)
+    inverse = 1.0 / ((a + 3.0) * (1.0 + 2.0 * a))  # one division for both
+    t = (a - 3.0) * (1.0 + 2.0 * a) * inverse
     p = 3.703143477670e-05 * t - 1.777595374486e-04
     p = p * t - 7.375006705734e-04
     p = p * t + 1.949044249885e-03
@@ -289,7 +290,7 @@ def erfc_wide(x):
     p = p * t - 4.756239349310e-02
     p = p * t - 1.356211119407e-01
     p = p * t + 1.253008059031e00
-    y = p * exp_wide(-(a * a)) / (1.0 + 2.0 * a) if a < 10.5 else 0.0
+    y = p * exp_wide(-(a * a)) * ((a + 3.0) * inverse) if a < 10.5 else 0.0
     y = y if x > 0.0 else 2.0 - y
     return y if x == x else x
 
