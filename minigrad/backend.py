@@ -209,6 +209,7 @@ def _initial() -> str:
     return os.environ.get("MINIGRAD_KERNELS", "auto")
 
 
+_waits: ContextVar[bool] = ContextVar("kernels_wait", default=False)
 _selected: ContextVar[str | None] = ContextVar("kernels", default=None)
 KERNEL_SETS: set[str] = set()
 
@@ -268,13 +269,23 @@ def _checked(mode: str) -> str:
 
 
 @contextlib.contextmanager
-def kernels(mode: str) -> Iterator[None]:
-    """Selects kernels for a block: ``with minigrad.kernels("off"): …``."""
-    token = _selected.set(_checked(mode))
+def kernels(mode: str, wait: bool | None = None) -> Iterator[None]:
+    """Selects kernels for a block: ``with minigrad.kernels("off"): …``.
+
+    With ``wait`` a kernel's first use waits until it is compiled, as under ``require``; otherwise the reference
+    answers until then, and results may change in their last bits at that moment. None leaves that as it is.
+    """
+    token, waiting = _selected.set(_checked(mode)), _waits.set(_waits.get() if wait is None else wait)
     try:
         yield
     finally:
         _selected.reset(token)
+        _waits.reset(waiting)
+
+
+def kernels_wait() -> bool:
+    """Must a kernel that isn't compiled yet be compiled now, rather than decline?"""
+    return _waits.get() or current_kernels() == "require"
 
 
 def select(op: Any, module: ArrayModule, array_dtype: Any, size: int | None = None) -> Kernel | None:

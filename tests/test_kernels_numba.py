@@ -438,6 +438,34 @@ def test_auto_leaves_small_arrays_to_the_row():
     assert "no kernel set" in explained("auto", minigrad.relu, large)[0].why
 
 
+def test_a_run_of_the_trainer_waits_for_kernels_so_that_its_bits_are_its_own():
+    from minigrad.train import Trainer
+
+    ran = []
+    lazy = kernel_that(lambda *args, **attrs: ran.append(args) or backend.Declined("it only watches"))
+    backend.register_kernel("watching", "mse_loss", lazy)
+    try:
+        with minigrad.kernels("watching"):
+            minigrad.nn.functional.mse_loss(minigrad.ones(2), minigrad.zeros(2))
+            assert not ran and lazy.run is None  # it is being compiled
+            loading.wait()
+            lazy.run = None
+            pairs = minigrad.data.TensorDataset(minigrad.ones(4, 2), minigrad.ones(4, 1))
+            Trainer(1, enable_progress_bar=False).fit(
+                minigrad.nn.Linear(2, 1), minigrad.data.DataLoader(pairs, batch_size=2), loss=minigrad.nn.MSELoss(),
+                optimizer=lambda p: minigrad.optim.SGD(p, 0.1),
+            )  # fmt: skip
+            assert len(ran) == 2 and not backend.kernels_wait()
+        with minigrad.kernels("auto", wait=True), minigrad.kernels("off"):
+            assert backend.kernels_wait()
+    finally:
+        backend.unregister_kernels("watching")
+
+
+def kernel_that(function):
+    return loading.Lazy("watching", lambda: function)
+
+
 def explained(mode, function, *args):
     with minigrad.kernels(mode):
         return minigrad.explain(function, *args).choices

@@ -49,7 +49,7 @@ class Lazy:
     def __call__(self, m: Any, *args: Any, **attrs: Any) -> Any:
         run = self.run
         if run is None:
-            if backend.current_kernels() == "require":
+            if backend.kernels_wait():
                 self.compile()
             else:
                 return self.begin()

@@ -11,6 +11,7 @@ from collections.abc import Callable as Function
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from .. import backend
 from ..autograd import no_grad
 from ..tensor import Tensor
 from . import checkpoints
@@ -187,7 +188,10 @@ class Evaluator:
             self.model._trainer = self
         try:
             self._call("setup", stage)
-            yield
+            with backend.kernels(
+                backend.current_kernels(), wait=True
+            ):  # a run's bits don't depend on when kernels are compiled
+                yield
         except BaseException as e:
             self._call("on_exception", e)
             self._tell(e, stage)
