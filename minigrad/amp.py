@@ -12,6 +12,7 @@ from typing import Any
 
 from . import backend
 from .autograd import no_grad
+from .modes import STATE
 from .tensor import Tensor
 
 __all__ = ["GradScaler", "autocast", "is_autocast_available"]
@@ -99,6 +100,8 @@ class GradScaler:
         """The tensor, or each of an iterable of them, times the scale."""
         if not self._enabled:
             return outputs
+        if (tracer := STATE.get().tracer) is not None:
+            tracer.names.note(vars(self), "_scale")
         if isinstance(outputs, Tensor):
             return outputs.mul(self._scale)
         if isinstance(outputs, (tuple, list)):

@@ -80,7 +80,11 @@ class Variable:
         def keep(g: Any) -> None:
             t = here()
             if t is not None and t._node is not None and t._node.seq == at:
-                new = g if g._requires_grad else wrap(g._array.copy())
+                new = (
+                    g
+                    if g._requires_grad
+                    else wrap(call_row("clone", backend.module_of(g._array).m, g._array, order="C"))
+                )
                 t._grad = new if t._grad is None else t._grad + new
 
         edge(self)[0].add_hook(RETAIN - self._index, keep)

@@ -27,11 +27,18 @@ class Walk:
 
     Gradients wait in ``pending`` until every user of a node has run, those by leaves in ``leaves``. With
     ``wanted`` only what leads to those tensors runs. ``found`` gets the gradients by edge; with
-    ``accumulate`` they are added to ``.grad`` as well. They are raw arrays, or tensors with ``create_graph``.
+    ``accumulate`` they are added to ``.grad`` as well; what is older than ``since`` isn't walked, its hooks left
+    to the walk that will. They are raw arrays, or tensors with ``create_graph``.
     """
 
     def __init__(
-        self, roots: Any, retain_graph: bool, create_graph: bool, wanted: Any = None, accumulate: bool = False
+        self,
+        roots: Any,
+        retain_graph: bool,
+        create_graph: bool,
+        wanted: Any = None,
+        accumulate: bool = False,
+        since: int = -1,
     ) -> None:
         state = STATE.get()
         self.retain, self.create, self.check_nan = (
@@ -45,8 +52,10 @@ class Walk:
         self.owned: set[Any] = set()  # leaves whose gradient's memory is nobody else's
         self.found: dict[Any, Any] = {}
         self.targets: set[Any] = set()
+        self.since = since
         self.needed: set[Any] | None = None
         if wanted is not None:
+            roots = list(roots)
             self.targets = {edge(t) for t in wanted}
             nodes = [t._node for t, _ in roots if t._node is not None]
             self.needed = _needed(nodes, {target for target, _ in self.targets})
@@ -67,7 +76,7 @@ class Walk:
             self.visit(node, self.pending.pop(node))
         for leaf, g in self.leaves.items():
             if wanted is None or (leaf, 0) in self.targets:
-                self.found[leaf, 0] = self.hooked(leaf._hooks, g) if leaf._hooks else g
+                self.found[leaf, 0] = self.hooked(leaf._hooks, g) if leaf._hooks and self.since < 0 else g
         for t in dict.fromkeys(self.leaves if wanted is None else wanted) if accumulate else ():
             if (g := self.found.get(edge(t))) is not None:
                 self.accumulate(t, g)
@@ -97,15 +106,21 @@ class Walk:
     def visit(self, node: Node, grads: list[Any]) -> None:
         """Runs a node's rule on the gradients by its outputs and sends what comes out to its inputs."""
         create, needed, parents = self.create, self.needed, node.parents
-        if node.hooks:
+        if node.hooks and node.seq >= self.since:
             self.run_hooks(node.hooks, grads)
         if self.targets:
             self.found.update({(node, i): g for i, g in enumerate(grads) if (node, i) in self.targets})
+        if node.seq < self.since:
+            return
         needs = [p is not None and (needed is None or p[0] in needed) for p in parents]
         if not any(needs):
             return
         if node.freed:
             raise errors.graph_freed(node.op.name)
+        if (tracer := STATE.get().tracer) is not None and node.seq < tracer.since:
+            tracer.refuse(
+                "backward goes on through a graph that was recorded outside", "detach() what comes from it"
+            )
         try:
             raw = node.run(grads, needs, create)
         except Exception as e:
@@ -137,22 +152,14 @@ class Walk:
     def accumulate(self, leaf: Any, g: Any) -> None:
         """Adds a gradient to ``leaf.grad``, in its memory where nobody differentiates through it."""
         tracer = STATE.get().tracer
-        with _accumulating:
-            if tracer is not None:
-                tracer.reads_grad(leaf)
-            kept = leaf._grad
-            if self.create:
+        if self.create:
+            with _accumulating:
                 leaf._grad = g if leaf._grad is None else leaf._grad + g
-            elif leaf._grad is None:
-                own = leaf in self.owned and not leaf._hooks
-                leaf._grad = wrap(g if own else call_row("clone", backend.module_of(g).m, g, order="C"))
-            elif leaf._grad._requires_grad:
-                leaf._grad = leaf._grad.detach() + wrap(g)
-            else:
-                run(_add_into, backend.module_of(g).m, leaf._grad._array, g)
-                leaf._grad._writes[0] += 1
-            if tracer is not None and leaf._grad is not kept:
+            if tracer is not None:
                 tracer.sets_grad(leaf)
+        else:
+            add = add_gradient if tracer is None else tracer.adds_gradient
+            add(leaf, g, leaf in self.owned and not leaf._hooks)
         for hook in list(leaf._post_hooks.values()) if leaf._post_hooks else ():
             hook(leaf)
 
@@ -229,6 +236,18 @@ def _fit(module: backend.ArrayModule, g: Any, to: tuple[tuple[int, ...], Any], c
             if tuple(g.shape) != shape:
                 g = call_row(row, m, g, shape=shape)
     return g if (g._array if create else g).dtype == dtype else call_row("to", m, g, dtype=dtype)
+
+
+def add_gradient(leaf: Any, g: Any, own: bool) -> None:
+    """Adds a raw array to ``leaf.grad``; if ``own``, the array may become the gradient itself."""
+    with _accumulating:
+        if leaf._grad is None:
+            leaf._grad = wrap(g if own else call_row("clone", backend.module_of(g).m, g, order="C"))
+        elif leaf._grad._requires_grad:
+            leaf._grad = leaf._grad.detach() + wrap(g)
+        else:
+            run(_add_into, backend.module_of(g).m, leaf._grad._array, g)
+            leaf._grad._writes[0] += 1
 
 
 def _add_into(m: Any, a: Any, b: Any) -> Any:

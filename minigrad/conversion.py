@@ -36,6 +36,7 @@ def _array_of(data: Any, kind: Any, copy: bool) -> Any:
     """A raw array of the data, in dtype ``kind`` or else the data's own; Python floats take the default dtype."""
     wanted = as_dtype(kind).numpy_dtype if kind is not None else None
     if isinstance(data, Variable):
+        data._on_host("a tensor made from a tensor")  # type: ignore[attr-defined]
         data = backend.module_of(data._array).to_numpy(data._array)
     if isinstance(data, np.ndarray):
         from_numpy_dtype(data.dtype)  # refuses what isn't supported
@@ -101,7 +102,10 @@ def _plain(data: Any) -> Any:
     """Nested sequences with tensors inside as arrays."""
     if isinstance(data, (list, tuple)):
         return [_plain(x) for x in data]
-    return backend.module_of(data._array).to_numpy(data._array) if isinstance(data, Variable) else data
+    if not isinstance(data, Variable):
+        return data
+    data._on_host("a tensor made from tensors")  # type: ignore[attr-defined]
+    return backend.module_of(data._array).to_numpy(data._array)
 
 
 def _has_wide(data: Any) -> bool:

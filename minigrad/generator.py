@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 
 from . import autograd, backend, dtypes, errors
+from .modes import STATE, on_host
 from .tensor import Tensor, wrap
 
 _MASK = (1 << 64) - 1
@@ -63,6 +64,7 @@ class Generator:
             made._seed, made._offset = self._seed, self._offset
         return made
 
+    @on_host
     def manual_seed(self, seed: int) -> Generator:
         """Begins the numbers of ``seed``, -2⁶³ ≤ seed < 2⁶⁴ (negative ones count from 2⁶⁴). Returns self."""
         try:
@@ -77,6 +79,7 @@ class Generator:
             self._seed, self._offset = number & _MASK, 0
         return self
 
+    @on_host
     def seed(self) -> int:
         """Begins the numbers of a seed drawn from the system, and returns that seed."""
         return self.manual_seed(int.from_bytes(os.urandom(8), "little")).initial_seed()
@@ -89,6 +92,7 @@ class Generator:
         """Draws made since seeding."""
         return self._offset
 
+    @on_host
     def set_offset(self, offset: int) -> Generator:
         """Continues after draw number ``offset`` of the seed. Returns self."""
         number = operator.index(offset)
@@ -104,6 +108,7 @@ class Generator:
             words = np.array([self._seed, self._offset], dtype="<u8")
         return wrap(np.frombuffer(_TAG + words.tobytes(), np.uint8).copy())
 
+    @on_host
     def set_state(self, new_state: Tensor) -> Generator:
         """Continues from a state of :meth:`get_state`. Returns self.
 
@@ -275,6 +280,9 @@ def sample(name: str, law: Callable[..., Any], module: Any, generator: Any, *arr
             f"{name}: Expected a {module.name!r} device type for generator but found "
             f"{generator.device.type!r}; make it with Generator(device={module.name!r})"
         )
+    tracer = STATE.get().tracer
+    if tracer is not None and generator is None:
+        tracer.draws()
     return autograd.run(_sampled, module.m, *arrays, law=law, generator=generator, device=module.name, **how)
 
 

@@ -11,13 +11,15 @@ def flatten(nest: Any) -> tuple[list[Any], Callable[[Sequence[Any]], Any]]:
     leaves: list[Any] = []
 
     def collect(part: Any) -> Any:
+        kind: Any = type(part)  # what is returned keeps no leaf alive
         if isinstance(part, dict):
             plan = [collect(v) for v in part.values()]
-            return lambda it: type(part)((k, p(it)) for k, p in zip(part, plan, strict=True))
+            keys = list(part)
+            return lambda it: kind((k, p(it)) for k, p in zip(keys, plan, strict=True))
         if isinstance(part, (tuple, list)):
             plan = [collect(v) for v in part]
             if hasattr(part, "_fields"):  # a named tuple
-                return lambda it: type(part)(*[p(it) for p in plan])
+                return lambda it: kind(*[p(it) for p in plan])
             made = list if isinstance(part, list) else tuple
             return lambda it: made([p(it) for p in plan])
         leaves.append(part)

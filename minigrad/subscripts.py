@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from . import backend, dtypes, errors, inplace
-from .autograd import Variable, apply, wrap
+from .autograd import Variable, apply, run, wrap
 from .op import OPS
 
 
@@ -80,9 +80,7 @@ def _steps(index: Any) -> tuple[Any, Any]:
 def _part(p: Any) -> Any:
     """One part of an index: an int, a slice, None, Ellipsis, or a raw array of integers or booleans."""
     if isinstance(p, slice):
-        start, stop, step = (
-            v._array.item() if isinstance(v, Variable) else v for v in (p.start, p.stop, p.step)
-        )
+        start, stop, step = (_number(v) if isinstance(v, Variable) else v for v in (p.start, p.stop, p.step))
         if step is not None and step <= 0:
             raise ValueError("getitem: step must be greater than zero; use flip() to reverse")
         return slice(start, stop, step)
@@ -93,17 +91,25 @@ def _part(p: Any) -> Any:
     if isinstance(p, (int, np.integer)):
         return int(p)
     if isinstance(p, Variable):
-        return _array_part(p._array)
+        whole = not p._array.ndim and p._array.dtype.kind in "iu"
+        return _number(p) if whole and p._array.dtype != np.uint8 else _array_part(p._array)
     if isinstance(p, np.ndarray):
         return _array_part(p)
     if isinstance(p, (list, tuple, range)):
-        found = np.asarray(
-            [x._array.item() if isinstance(x, Variable) and not x._array.ndim else x for x in p]
-        )
+        found = np.asarray([_number(x) if isinstance(x, Variable) and not x._array.ndim else x for x in p])
         return _array_part(found if found.size else found.astype(np.int64))
     kind = TypeError if isinstance(p, str) else IndexError
     raise kind(f"getitem: only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid "
                f"indices (got {type(p).__name__})")  # fmt: skip
+
+
+def _number(t: Any) -> Any:
+    t._on_host("an index of one number")
+    return t._array.item()
+
+
+def _mask_of(m: Any, a: Any) -> Any:
+    return a.astype(bool)
 
 
 def _array_part(a: Any) -> Any:
@@ -111,7 +117,7 @@ def _array_part(a: Any) -> Any:
         raise IndexError(f"getitem: tensors used as indices must be long, int, byte or bool tensors, got {a.dtype}; "
                          f"convert with .long()")  # fmt: skip
     if a.dtype == np.uint8:
-        return a.astype(bool)
+        return run(_mask_of, backend.module_of(a).m, a)
     return a if a.ndim or a.dtype.kind == "b" else int(a)
 
 

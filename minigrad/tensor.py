@@ -65,7 +65,10 @@ class Tensor(Variable):
         __eq__ = __ne__ = _binary  # type: ignore[assignment]
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Tensor:
-        return object.__new__(cls)
+        t = object.__new__(cls)
+        if (tracer := STATE.get().tracer) is not None:
+            tracer.makes(t)
+        return t
 
     def __init__(self, *data: Any, device: Any = None, **old: Any) -> None:
         """``Tensor(2, 3)`` is uninitialised, ``Tensor([…])`` holds the data, in the default dtype."""
@@ -161,6 +164,8 @@ class Tensor(Variable):
 
     @data.setter
     def data(self, other: Tensor) -> None:
+        if (tracer := STATE.get().tracer) is not None:
+            tracer.sets_data(self, other._array)
         self._array = other._array
 
     @property
@@ -510,7 +515,7 @@ class Tensor(Variable):
     __hash__ = object.__hash__  # == compares elements
 
     def __copy__(self) -> Tensor:
-        t = object.__new__(type(self))
+        t = Tensor.__new__(type(self))
         t.__dict__.update(self.__dict__)
         return t
 
@@ -520,6 +525,7 @@ class Tensor(Variable):
                                "deepcopy protocol at the moment; detach() first")  # fmt: skip
         import copy
 
+        self._on_host("deepcopy")
         t = object.__new__(type(self))
         memo[id(self)] = t
         t._array, t._writes = backend.module_of(self._array).m.array(self._array, copy=True), [0]

@@ -178,13 +178,13 @@ def test_gradients_add_up_where_they_are_not_forgotten():
     def step(x):
         (w * x).sum().backward()
 
-    for n in range(1, 5):  # no grad yet, then one to add to: two programs
+    for n in range(1, 5):  # no grad yet, then one to add to: one program
         assert step(minigrad.tensor([1.0, 10.0])) is None
         assert w.grad.tolist() == [n, 10.0 * n]
-    assert step.retraces == 1
+    assert step.retraces == 0
     w.grad = None
     step(minigrad.tensor([2.0, 2.0]))
-    assert w.grad.tolist() == [2, 2] and step.retraces == 1
+    assert w.grad.tolist() == [2, 2] and step.retraces == 0
 
 
 def test_a_loaded_optimizer_state_and_learning_rate_are_used_by_the_next_replay():
@@ -418,11 +418,10 @@ def test_what_cannot_be_replayed_is_refused_with_the_line_and_the_remedy(text):
 
 
 def test_verify_finds_a_python_number_that_changes():
-    scale = [1.0]
-    checked = minigrad.compile(lambda x: x * scale[0], verify=True)
+    scale = iter([1.0, 1.0, 3.0])
+    checked = minigrad.compile(lambda x: x * next(scale), verify=True)
     x = minigrad.tensor([1.0, 2.0])
     assert checked(x).tolist() == checked(x).tolist() == [1, 2]
-    scale[0] = 3.0
     with pytest.raises(CompileError, match="verify found result 0 of <lambda> different by up to 4"):
         checked(x)
 
@@ -444,7 +443,7 @@ def test_source_and_report_name_rows_parameters_and_calls_of_python():
     run(compiled, model, batches(2))
     text = compiled.source()
     for part in ("def step(x0, x1):", "linear(np, x0, ", "cross_entropy_gradient(", "adam_step()", "steplr_step()",
-                 "adam_zero_grad(", "weight_tensor._array", "._grad = wrap(", "del v", "return ["):  # fmt: skip
+                 "adam_zero_grad(", "weight_tensor._array", "add_gradient(_5_bias", "del v", "return ["):  # fmt: skip
         assert part in text, text
     assert compile(text, "source", "exec")
     report = str(compiled.report())
@@ -577,17 +576,16 @@ def test_forms_of_the_decorator_and_what_pytorch_calls_alike():
         """Twice."""
         return x * 2
 
-    seen = []
-
-    @minigrad.compile
     def outer(x):
-        seen.append(minigrad.compiler.is_compiling())
+        assert minigrad.compiler.is_compiling()  # never called again
         return inner(x) + 1
+
+    outer = minigrad.compile(outer)
 
     assert inner.__doc__ == "Twice." and inner.__name__ == "inner"
     for _ in range(2):
         assert outer(minigrad.ones(1)).tolist() == [3.0]
-    assert seen == [True] and not minigrad.compiler.is_compiling() and "inner" not in outer.source()
+    assert not minigrad.compiler.is_compiling() and "inner" not in outer.source()
     model = minigrad.compile(minigrad.nn.Linear(2, 2))
     assert [n for n, _ in model.named_parameters()] == [
         "_orig_mod.weight",

@@ -23,9 +23,11 @@ from ..autograd import Variable
 from ..modes import STATE
 from ..nest import flatten
 from . import guards
-from .backward import traced
+from .backward import ended, traced
 from .blocks import Block, with_blocks
 from .emit import Source
+from .names import Kept
+from .outputs import Outputs
 from .passes import without_dead, without_repeats
 from .program import HostLine, Line, Program, ReadGrad, SetGrad
 from .report import Report
@@ -48,15 +50,17 @@ class Replay:
                                    f"tensors and None, alone or in lists, tuples and dicts: return the number as a tensor, "
                                    f"or compute it outside")  # fmt: skip
         tracer.check()
-        self.tensors = [x for x in leaves if x is not None]
+        tensors = [x for x in leaves if x is not None]
         self.present = [x is not None for x in leaves]
-        values = tracer.values_of(self.tensors)
+        values = tracer.values_of(tensors)
         self.bumps = tracer.bumps()
         self.guards = guards.Guards(tracer)
         self.names = guards.names_of(tracer.modules.values())
-        self.links = [guards.link(t, tracer) for t in self.tensors]
-        self.backward = traced(tracer, self.tensors, values, self.names, title)
+        self.outputs = Outputs(tensors, tracer)
+        self.backward = traced(tracer, tensors, values, self.names, title)
+        tracer.check_names()  # hooks have run
         saved = [] if self.backward is None else self.backward.saved
+        self.ended = ended(tracer, tensors)
         program = tracer.program([*values, *saved])
         self.program: Program = with_blocks(without_dead(without_repeats(program)))
         self.count = len(values)
@@ -67,13 +71,15 @@ class Replay:
         self.replays = 0  # that were timed
         first = [tracer.array_of(v) for v in (*values, *saved)]
         self.first = self.given(first, tracer.arguments) if self.backward is not None else result
-        self.tensors = []
 
     def __call__(self, arguments: list[Any]) -> Any:
+        for find, times in self.bumps:
+            find(arguments)._writes[0] += times
         with np.errstate(all="ignore"):
-            arrays = self.run(*[arguments[i]._array for i in self.program.arguments.values()])
-        for t, times in self.bumps:
-            t._writes[0] += times
+            arrays = self.run(
+                *[arguments[i]._array for i in self.program.arguments.values()],
+                *[arguments[i] for i in self.source.places],
+            )
         return self.given(arrays, arguments)
 
     def timed(self, arguments: list[Any]) -> Any:
@@ -89,9 +95,10 @@ class Replay:
         finally:
             self.run = plain
 
-    def leaves(self) -> list[Any]:
+    def leaves(self, arguments: list[Any]) -> list[Any]:
         """Tensors whose gradient it sets."""
-        return [line.leaf for line in self.program.lines if isinstance(line, (ReadGrad, SetGrad))]
+        found = [x.leaf for x in self.program.lines if isinstance(x, (ReadGrad, SetGrad))]
+        return [arguments[x] if isinstance(x, int) else x for x in found]
 
     def stateful(self) -> list[Any]:
         """The optimizers and schedules whose steps it calls."""
@@ -101,11 +108,20 @@ class Replay:
         found = {id(x): x for x in owners if hasattr(x, "load_state_dict")}
         return list(found.values())
 
+    def generators(self) -> list[Any]:
+        """Those that it draws from by name."""
+        given = [x.attrs.get("generator") for x in self.program.lines if isinstance(x, Line)]
+        return [g for g in given if g is not None]
+
     def given(self, arrays: list[Any], arguments: list[Any]) -> Any:
         """The result as the caller gets it, tensors over the arrays of one run."""
-        outs = [link(array, arguments) for link, array in zip(self.links, arrays, strict=False)]
+        outs = self.outputs.make(arrays, arguments)
         if self.backward is not None:
             self.backward.follow(outs, arrays[self.count :], arguments)
+        for i, node in self.ended:
+            outs[i]._follow(node)
+        for i in self.outputs.retained:
+            outs[i].retain_grad()
         it = iter(outs)
         return self.rebuild([next(it) if here else None for here in self.present])
 
@@ -142,9 +158,9 @@ class Compiled:
         arguments = [x for x in leaves if isinstance(x, Variable)]
         if self._ready != backend.READY[0]:
             self.forget()  # kernels have been compiled since
-        key = guards.key(leaves, arguments, (len(args), *kwargs))
+        key = guards.key((args, kwargs), leaves)
         for replay in self._programs.get(key, ()):
-            if replay.guards.hold():
+            if replay.guards.hold(arguments):
                 self._last = replay
                 if self.verify:
                     return self._checked(replay, arguments, args, kwargs)
@@ -153,10 +169,15 @@ class Compiled:
             return self._trace(key, arguments, args, kwargs)
 
     def _trace(self, key: Any, arguments: list[Any], args: Any, kwargs: Any) -> Any:
-        with Tracer(arguments) as tracer:
+        given = Kept((args, kwargs))
+        others = [x for x in flatten((args, kwargs))[0] if not isinstance(x, Variable)]
+        with Tracer(self.function, arguments, others) as tracer:
             result = self.function(*args, **kwargs)
             for t in flatten(result)[0]:
                 getattr(t, "requires_grad", None)  # brings a view's history up to date
+        if not given.holds((args, kwargs)):
+            raise CompileError(f"compile: {self.title} changes a list or dict that it was given, which a replay doesn't do "
+                               f"again; return what is new")  # fmt: skip
         replay = Replay(tracer, result, self.title)
         self.retraces += bool(self._programs)
         self._programs.setdefault(key, []).insert(0, replay)
@@ -231,8 +252,8 @@ def compile(
     are nests of tensors and anything else that compares; a call whose shapes, dtypes, strides, other
     arguments, grad mode or kernel set are new, or that finds a called module's settings, a parameter's shape
     or a ``.grad`` that is or isn't there changed, is traced again. Optimizers' and schedules' steps run as
-    Python at every replay, random numbers are drawn anew. Python numbers that neither are arguments nor
-    belong to a called module are read once. Raises :class:`CompileError` for what can't be replayed: a value
+    Python at every replay, random numbers are drawn anew. what names lead to (globals, closures, attributes)
+    is compared, other Python numbers are read once. Raises :class:`CompileError` for what can't be replayed: a value
     read on the host, a shape that depends on values, a return value that is no tensor.
 
     ``verify`` compares every replay with the uncompiled function, bit for bit. ``disable`` gives the function

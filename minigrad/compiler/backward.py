@@ -14,33 +14,46 @@ from .blocks import with_blocks
 from .emit import Source
 from .passes import without_dead, without_repeats
 from .program import Program, Value
-from .trace import Tracer
+from .trace import CompileError, Tracer
 
 
 def traced(
     tracer: Tracer, tensors: list[Any], values: list[Value], names: dict[int, str], title: str
 ) -> Backward | None:
     """Traces the walk from the results to what came from outside; None where no result needs a gradient."""
-    roots = [
-        i for i, t in enumerate(tensors)
-        if t._requires_grad and id(t) not in tracer.met and t._node is not None and not _freed(t._node)
-    ]  # fmt: skip
+    roots = {
+        i: t for i, t in enumerate(tensors)
+        if t._requires_grad and id(t) not in tracer.met and t._node is not None
+        and not any(u is t for u in tensors[:i]) and not _freed(t._node, tracer.since)
+    }  # fmt: skip
     wanted = [m.tensor for m in tracer.met.values() if m.requires_grad]
-    if not roots or not wanted:
-        return None
-    return Backward(tracer, [(i, tensors[i]) for i in roots], wanted, names, title)
+    return Backward(tracer, roots, wanted, values, names, title) if roots and wanted else None
 
 
-def _freed(root: Node) -> bool:
+def _freed(root: Node, since: int) -> bool:
+    """Has a part of the graph that was made here been walked already?"""
     stack, seen = [root], set()
     while stack:
         node = stack.pop()
-        if node not in seen and isinstance(node, Node):
+        if isinstance(node, Node) and node not in seen and node.seq >= since:
             if node.freed:
                 return True
             seen.add(node)
             stack += [p[0] for p in node.parents if p is not None]
     return False
+
+
+def ended(tracer: Tracer, tensors: list[Any]) -> list[tuple[int, Any]]:
+    """Results whose graph was walked within the call, and a node of which backward says so."""
+    made = []
+    for i, t in enumerate(tensors):
+        if id(t) not in tracer.met and t._node is not None and _freed(t._node, tracer.since):
+            node = Node(
+                SimpleNamespace(name=t._node.op.name), ((wrap(t._array), 0),), backend.module_of(t._array)
+            )
+            node.freed = True
+            made.append((i, node))
+    return made
 
 
 class Backward:
@@ -49,29 +62,32 @@ class Backward:
     def __init__(
         self,
         tracer: Tracer,
-        roots: list[tuple[int, Any]],
+        roots: dict[int, Any],
         wanted: list[Any],
+        values: list[Value],
         names: dict[int, str],
         title: str,
     ) -> None:
-        self.title, self.roots = title, [(i, t._array.shape, t._array.dtype) for i, t in roots]
-        self.module = backend.module_of(roots[0][1]._array)
-        seeds = [wrap(self.module.m.zeros_like(t._array)) for _, t in roots]
+        self.title = title
+        self.roots = [(i, t._array.shape, t._array.dtype) for i, t in roots.items()]
+        self.module = backend.module_of(next(iter(roots.values()))._array)
+        seeds = [wrap(self.module.m.zeros_like(t._array)) for t in roots.values()]
         arguments = {tracer.outside(g._array, f"g{k}"): k for k, g in enumerate(seeds)}
         start, reached = len(tracer.lines), {}
         self.failure: str | None = None
         try:
             with tracer:
-                walk = Walk([(t, g) for (_, t), g in zip(roots, seeds, strict=True)], True, False, wanted)
+                walk = Walk(zip(roots.values(), seeds, strict=True), True, False, wanted, since=tracer.since)
             reached = walk.found
+        except CompileError:
+            raise
         except RuntimeError as e:  # a stale save: the call is right, and its backward is not, as uncompiled
             self.failure, reached = str(e), {edge(t): g._array for t, g in zip(wanted, seeds, strict=False)}
             del tracer.lines[start:]
         lines = tracer.lines[start:]
         del tracer.lines[start:]
         found = [(t, reached.get(edge(t))) for t in wanted]
-        self.wanted = [t for t, g in found if g is not None]
-        self.places = {id(t): i for i, t in enumerate(tracer.arguments)}
+        self.wanted = [tracer.finder(t) for t, g in found if g is not None]
         outputs = [tracer.value(g) for _, g in found if g is not None]
         whole = Program(lines, arguments, *tracer.outside_of(lines, outputs), outputs)
         program = with_blocks(without_dead(without_repeats(whole)))
@@ -82,19 +98,21 @@ class Backward:
         for k, v in enumerate(self.saved):
             arguments[v] = len(roots) + k
         self.program = Program(program.lines, arguments, {}, program.constants, program.outputs)
-        self.versions = [tracer.tensor_of(v) for v in self.saved]
+        memory = {v.memory for v in self.saved}
+        over = [t for t in map(tracer.over, memory) if t is not None]
+        self.versions = list(map(tracer.finder, over))  # of what is saved, and then may not be written to
+        self.watched = [i for i, v in enumerate(values) if v.memory in memory]
+        self.keeps = not made.issuperset(program.outputs)
         self.source = Source(self.program, f"{title}_gradient", names)
         self.run = self.source.function()
         self.timed: Any = None  # the same program with its calls timed, while the compiled function is
 
     def follow(self, outs: list[Any], saved: list[Any], arguments: list[Any]) -> None:
         """Makes the results of one call the outputs of a node of their own."""
-        parents = [arguments[self.places[id(t)]] if id(t) in self.places else t for t in self.wanted]
-        versions = [
-            None if t is None else (arguments[self.places[id(t)]] if id(t) in self.places else t)
-            for t in self.versions
-        ]
-        node = ReplayNode(self, parents, saved, [(t, t._writes[0]) for t in versions if t is not None])
+        parents = [find(arguments) for find in self.wanted]
+        kept = [(t._array, t._writes) for t in (find(arguments) for find in self.versions)]
+        kept += [(outs[i]._array, outs[i]._writes) for i in self.watched]
+        node = ReplayNode(self, parents, saved, [(a, writes, writes[0]) for a, writes in kept])
         for k, (i, _, _) in enumerate(self.roots):
             outs[i]._follow(node, k)
 
@@ -102,12 +120,12 @@ class Backward:
 class ReplayNode(Node):
     """One call of a compiled function in the graph: backward replays the program of its gradients."""
 
-    __slots__ = ("backward", "versions")
+    __slots__ = ("backward", "keeps", "versions")
 
     def __init__(self, backward: Backward, parents: list[Any], kept: list[Any], versions: list[Any]) -> None:
         super().__init__(SimpleNamespace(name=backward.title), tuple(map(edge, parents)), backward.module)
         self.shapes = tuple((t._array.shape, t._array.dtype) for t in parents)
-        self.backward, self.versions = backward, versions
+        self.backward, self.versions, self.keeps = backward, versions, backward.keeps
         self.saved = {i: (a, None, None) for i, a in enumerate(kept)}
 
     def run(self, grads: list[Any], needs: list[bool], create: bool) -> list[Any]:
@@ -116,10 +134,10 @@ class ReplayNode(Node):
                                f"function uncompiled where create_graph=True is needed")  # fmt: skip
         if self.backward.failure is not None:
             raise RuntimeError(self.backward.failure)
-        for t, version in self.versions:
-            if t._writes[0] != version:
+        for array, writes, version in self.versions:
+            if writes[0] != version:
                 raise RuntimeError(f"{self.op.name}: one of the variables needed for gradient computation has been modified by an "
-                                   f"inplace operation: {errors.describe(t)} is at version {t._writes[0]}; expected version "
+                                   f"inplace operation: {errors.describe(array)} is at version {writes[0]}; expected version "
                                    f"{version} instead; clone() it before the write")  # fmt: skip
         m = self.module.m
         given = [
@@ -132,4 +150,4 @@ class ReplayNode(Node):
             )
 
     def release(self) -> None:
-        self.saved, self.freed = {}, True
+        self.saved, self.versions, self.freed = {}, [], True

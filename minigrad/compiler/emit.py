@@ -14,9 +14,12 @@ from typing import Any
 
 import numpy as np
 
+from .. import backend
+from ..autograd import wrap
+from ..backward import add_gradient
 from .blocks import Block, parts
-from .passes import last_uses
-from .program import HostLine, Line, Program, ReadGrad, SetGrad, Value
+from .passes import last_uses, written_memory
+from .program import AddGrad, HostLine, Line, Program, ReadGrad, SetData, SetGrad, Value
 
 _LITERALS = (bool, int, float, str, type(None))
 
@@ -32,14 +35,24 @@ class Source:
         self._parts: set[Any] = set()  # values that the block being written has in parts
         self.title = _identifier(title)
         self._taken = {"np", "array", "map", self.title, *(v.name for v in program.values())}
-        lines = [f"def {self.title}({', '.join(v.name for v in program.arguments)}):"]
+        self.places = list(dict.fromkeys(
+            x.leaf for x in program.lines if isinstance(x, (ReadGrad, SetGrad)) and isinstance(x.leaf, int)
+        ))  # fmt: skip  # of the arguments that are wanted as tensors too, after the arrays
+        self._taken |= {f"x{i}_tensor" for i in self.places}
+        names_given = [*(v.name for v in program.arguments), *(f"x{i}_tensor" for i in self.places)]
+        lines = [f"def {self.title}({', '.join(names_given)}):"]
+        written = written_memory(program)
         for v, t in program.tensors.items():
             wanted = names.get(id(t))
             if wanted is not None:
                 v.name = self._free(wanted)
             lines.append(f"    {v.name} = {self._name(t, f'{v.name}_tensor')}._array")
         for v, array in program.constants.items():
-            self.objects[v.name] = array
+            if v.memory in written:  # every call writes to a copy of its own
+                m = self._text(backend.module_of(array).m)
+                lines.append(f"    {v.name} = {m}.array({self._name(array, f'{v.name}_array')}, copy=True)")
+            else:
+                self.objects[v.name] = array
         for line, ends in zip(program.lines, last_uses(program), strict=True):
             lines += [f"    {text}" for text in self._line(line)]
             if ends:
@@ -60,22 +73,32 @@ class Source:
 
     def _line(self, line: Any) -> list[str]:
         if isinstance(line, ReadGrad):
-            return [f"{line.results[0]} = {self._name(line.leaf, 'leaf')}._grad._array"]
+            return [f"{line.results[0]} = {self._leaf(line)}._grad._array"]
+        if isinstance(line, AddGrad):
+            return [
+                f"{self._name(add_gradient, 'add_gradient')}({self._leaf(line)}, {line.value}, {line.own})"
+            ]
+        if isinstance(line, SetData):
+            return [f"{self._leaf(line)}._array = {line.value}"]
         if isinstance(line, SetGrad):
-            value = "None" if line.value is None else f"{self._name(_wrap(), 'wrap')}({line.value})"
-            return [f"{self._name(line.leaf, 'leaf')}._grad = {value}"]
+            value = "None" if line.value is None else f"{self._name(wrap, 'wrap')}({line.value})"
+            return [f"{self._leaf(line)}._grad = {value}"]
         if isinstance(line, HostLine):
             return [self._host(line)]
         if isinstance(line, Block):
             return [self._block(line)]
         call = self._call(line)
-        if not any(v is not None for v in line.results):
+        read = {*line.reads()}  # a function may give back what it was given
+        if all(v is None or v in read for v in line.results):
             return [call]
         made = "array" if line.m is np else self._name(_array_by(line.m), "array")
-        targets = [v.name if v is not None else "_" for v in line.results]
+        targets = ["_" if v is None or v in read else v.name for v in line.results]
         if len(targets) == 1:
             return [f"{targets[0]} = {made}({call})"]
         return [f"{', '.join(targets)} = map({made}, {call})"]
+
+    def _leaf(self, line: ReadGrad | SetGrad) -> str:
+        return f"x{line.leaf}_tensor" if isinstance(line.leaf, int) else self._name(line.leaf, "leaf")
 
     def _call(self, line: Line) -> str:
         return f"{self._called(line)}({self._arguments(line)})"
@@ -177,12 +200,6 @@ def _array_by(m: Any) -> Callable[[Any], Any]:
         return x if x is None else m.asarray(x)
 
     return array
-
-
-def _wrap() -> Any:
-    from ..autograd import wrap
-
-    return wrap
 
 
 def _identifier(text: str) -> str:

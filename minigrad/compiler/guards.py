@@ -7,20 +7,20 @@ and modules from outside whether they are still as the trace found them.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
 from .. import backend, dtypes
-from ..autograd import Variable, wrap
+from ..autograd import Variable
 from ..generator import current_generator
 from ..modes import STATE
 from ..nest import flatten
 from .trace import CompileError, Settings, Tracer
 
 
-def key(leaves: list[Any], arguments: list[Any], form: Any) -> Any:
+def key(given: Any, leaves: list[Any]) -> Any:
     """Equal for calls that one program may answer. Raises TypeError for an argument that can't be compared."""
     state = STATE.get()
     first: dict[int, int] = {}
@@ -30,13 +30,13 @@ def key(leaves: list[Any], arguments: list[Any], form: Any) -> Any:
             t: Any = x
             a = t._array
             place = first.setdefault(id(a), len(first))  # one tensor given twice is another program
-            parts.append((a.shape, a.dtype, a.strides, t.requires_grad, t._inference, place))
+            parts.append((type(t), a.shape, a.dtype, a.strides, t.requires_grad, t._inference, place))
         elif isinstance(x, np.ndarray):
             raise TypeError("compile: an argument is a NumPy array, whose values would be read once and kept; pass "
                             "minigrad.from_numpy(array)")  # fmt: skip
         else:
-            parts.append((type(x), x))
-    found = (form, tuple(parts), state.grad, state.inference, state.anomaly, backend.current_kernels(),
+            parts.append((type(x), repr(x) if type(x) is float else x))  # 0.0 == -0.0
+    found = (_form(given), tuple(parts), state.grad, state.inference, state.anomaly, backend.current_kernels(),
              dtypes.get_default_dtype(), backend.get_default_device())  # fmt: skip
     try:
         hash(found)
@@ -47,34 +47,51 @@ def key(leaves: list[Any], arguments: list[Any], form: Any) -> Any:
     return found
 
 
+def _form(nest: Any) -> Any:
+    """A nest without its leaves: types, lengths and keys."""
+    if isinstance(nest, dict):
+        return type(nest), tuple((k, _form(v)) for k, v in nest.items())
+    return (type(nest), tuple(map(_form, nest))) if isinstance(nest, (tuple, list)) else None
+
+
 class Guards:
     """The tensors, gradients and modules from outside as a trace found them."""
 
     def __init__(self, tracer: Tracer) -> None:
         given = {id(t) for t in tracer.arguments}
         held = [m for m in tracer.met.values() if id(m.tensor) not in given]
-        self.tensors = [(m.tensor, _layout(m.tensor), m.requires_grad) for m in held]
-        self.arrays = [t._array for t, _, _ in self.tensors]
-        self.grads = list(tracer.entry_grads.values())
+        self.tensors = [(m.tensor, _layout(m.array), m.requires_grad) for m in held]
+        self.arrays = [m.array for m in held]
+        self.hooks = [
+            (tracer.finder(m.tensor), _hooks(m.tensor)) for m in tracer.met.values() if m.requires_grad
+        ]
+        self.grads = tracer.entry_grads
         self.modules = list(tracer.modules.values())
+        self.names = tracer.names
 
-    def hold(self) -> bool:
+    def hold(self, arguments: list[Any]) -> bool:
         """Is everything still so? A tensor may have other memory of the same layout."""
         for i, (t, layout, requires_grad) in enumerate(self.tensors):
             if t._array is not self.arrays[i]:
-                if _layout(t) != layout:
+                if _layout(t._array) != layout:
                     return False
                 self.arrays[i] = t._array
             if t._requires_grad != requires_grad:
                 return False
-        for leaf, absent in self.grads:
-            if (leaf._grad is None) != absent:
+        for find, absent in self.grads:
+            if (find(arguments)._grad is None) != absent:
                 return False
-        return all(before.hold() for before in self.modules)
+        if any(_hooks(find(arguments)) != before for find, before in self.hooks):
+            return False
+        return self.names.changed() is None and all(before.hold() for before in self.modules)
 
 
-def _layout(t: Any) -> Any:
-    return t._array.shape, t._array.dtype, t._array.strides
+def _layout(array: Any) -> Any:
+    return array.shape, array.dtype, array.strides
+
+
+def _hooks(t: Any) -> Any:
+    return (tuple(t._hooks or ()), tuple(t._post_hooks or ())) if t._hooks or t._post_hooks else None
 
 
 def names_of(called: Iterable[Settings]) -> dict[int, str]:
@@ -89,48 +106,14 @@ def names_of(called: Iterable[Settings]) -> dict[int, str]:
     return found
 
 
-def link(t: Any, tracer: Tracer) -> Callable[[Any, list[Any]], Any]:
-    """How a result becomes a tensor at every replay: itself, a view of a tensor from outside, or a new one."""
-    place = next((i for i, x in enumerate(tracer.arguments) if x is t), None)
-    if place is not None:
-        return lambda array, arguments: arguments[place]
-    if id(t) in tracer.met:
-        return lambda array, arguments: t
-    base, views = t._base, t._views
-    if base is None:  # it may be a detached tensor, whose writes count for both
-        whole = next((met.tensor for met in tracer.met.values() if met.tensor._writes is t._writes), None)
-        if whole is None:
-            return lambda array, arguments: wrap(array)
-        return _sharing(whole, tracer)
-    if id(base) not in tracer.met:
-        return lambda array, arguments: wrap(array)
-    at = next((i for i, x in enumerate(tracer.arguments) if x is base), None)
-
-    def view(array: Any, arguments: list[Any]) -> Any:
-        new, of = wrap(array), base if at is None else arguments[at]
-        new._base, new._views, new._writes, new._seen = of, views, of._writes, of._writes[0]
-        return new
-
-    return view
-
-
-def _sharing(whole: Any, tracer: Tracer) -> Callable[[Any, list[Any]], Any]:
-    at = next((i for i, x in enumerate(tracer.arguments) if x is whole), None)
-
-    def detached(array: Any, arguments: list[Any]) -> Any:
-        new = wrap(array)
-        new._writes = (whole if at is None else arguments[at])._writes
-        return new
-
-    return detached
-
-
 class Snapshot:
     """Everything that a replay may change, so that the call can be made twice: eagerly, then replayed."""
 
     def __init__(self, replay: Any, arguments: list[Any]) -> None:
-        self.arrays = [t._array for t in (*arguments, *(t for t, _, _ in replay.guards.tensors))]
-        self.leaves = list({id(leaf): leaf for leaf in replay.leaves()}.values())
+        self.tensors = [*arguments, *(t for t, _, _ in replay.guards.tensors)]
+        self.arrays = [t._array for t in self.tensors]
+        self.generators = [current_generator(), *replay.generators()]
+        self.leaves = list({id(leaf): leaf for leaf in replay.leaves(arguments)}.values())
         self.python = replay.stateful()
 
     def __enter__(self) -> Snapshot:
@@ -139,11 +122,13 @@ class Snapshot:
             (leaf._grad, None if leaf._grad is None else leaf._grad._array.copy()) for leaf in self.leaves
         ]
         self.states = [copy.deepcopy(thing.state_dict()) for thing in self.python]
-        self.random = current_generator().get_state()
+        self.random = [g.get_state() for g in self.generators]
+        self.versions = [t._writes[0] for t in self.tensors]
         return self
 
     def __exit__(self, *exc: object) -> None:
-        for a, old in zip(self.arrays, self.before, strict=True):
+        for t, a, old, n in zip(self.tensors, self.arrays, self.before, self.versions, strict=True):
+            t._array, t._writes[0] = a, n
             a[...] = old
         for leaf, (g, old) in zip(self.leaves, self.grads, strict=True):
             leaf._grad = g
@@ -151,7 +136,8 @@ class Snapshot:
                 g._array[...] = old
         for thing, state in zip(self.python, self.states, strict=True):
             thing.load_state_dict(state)
-        current_generator().set_state(self.random)
+        for g, state in zip(self.generators, self.random, strict=True):
+            g.set_state(state)
 
     def state(self, result: Any) -> list[tuple[str, Any]]:
         """Copies of the results, of what was written and of the gradients."""
@@ -159,7 +145,10 @@ class Snapshot:
         found = [(f"result {i}", x) for i, x in enumerate(leaves)]
         found += [(f"gradient {i}", leaf._grad) for i, leaf in enumerate(self.leaves)]
         arrays = [(name, None if x is None else x._array.copy()) for name, x in found]
-        return [*arrays, *((f"tensor {i} from outside", a.copy()) for i, a in enumerate(self.arrays))]
+        return [
+            *arrays,
+            *((f"tensor {i} from outside", a.copy()) for i, a in enumerate(t._array for t in self.tensors)),
+        ]
 
     def compare(self, eager: list[tuple[str, Any]], replayed: list[tuple[str, Any]], title: str) -> None:
         """Raises CompileError unless every pair is equal bit for bit (NaN to NaN)."""

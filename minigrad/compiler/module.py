@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 from ..nn.module import Module
@@ -10,6 +11,9 @@ from ..nn.module import Module
 def is_module(thing: Any) -> bool:
     """Is it a Module?"""
     return isinstance(thing, Module)
+
+
+_OWN = ("_orig_mod", "_compiled", "training")
 
 
 class OptimizedModule(Module):
@@ -36,6 +40,22 @@ class OptimizedModule(Module):
             return super().__getattr__(name)
         except AttributeError:
             return getattr(super().__getattr__("_orig_mod"), name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        own = name in _OWN or "_orig_mod" not in self._modules
+        super().__setattr__(name, value) if own else setattr(self._orig_mod, name, value)
+
+    def __delattr__(self, name: str) -> None:
+        delattr(self._orig_mod, name)
+
+    def __len__(self) -> int:
+        return len(self._orig_mod)  # type: ignore[arg-type]
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._orig_mod[index]  # type: ignore[index]
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> OptimizedModule:
+        return OptimizedModule(copy.deepcopy(self._orig_mod, memo), self._compiled.verify)
 
     def source(self) -> str:
         """The Python that the last call ran."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .program import HostLine, Line, Program, Value, replaced
+from .program import AddGrad, HostLine, Line, Program, ReadGrad, Value, replaced
 
 
 def without_repeats(program: Program) -> Program:
@@ -20,8 +20,10 @@ def without_repeats(program: Program) -> Program:
     that it touches, a call of Python all that is known. Nor may anybody ever write to what they made, which
     leaves out what lines write to and what leaves the program.
     """
-    apart = {v.memory for line in program.lines if not getattr(line, "pure", False) for v in line.reads()}
-    apart |= {v.memory for v in program.outputs}
+    apart = written_memory(program)
+    outside = {v.memory for v in program.outside()}
+    outside |= {v.memory for line in program.lines if isinstance(line, ReadGrad) for v in line.results if v}
+    owner = lambda v: 0 if v.memory in outside else v.memory  # noqa: E731 - arguments may share their memory
     known: dict[Any, Line] = {}
     version: dict[int, int] = {}
     same: dict[Value, Value] = {}
@@ -32,21 +34,20 @@ def without_repeats(program: Program) -> Program:
             lines.append(line)
             continue
         if not isinstance(line, Line):
-            if getattr(line, "value", None) in same:
-                line.value = same[line.value]
+            everything += isinstance(line, AddGrad)  # which may write to any .grad
             lines.append(line)
             continue
         line.args = replaced(line.args, lambda v: same.get(v, v) if isinstance(v, Value) else v)
         line.attrs = replaced(line.attrs, lambda v: same.get(v, v) if isinstance(v, Value) else v)
         if not line.pure:
             for v in line.reads():
-                version[v.memory] = version.get(v.memory, 0) + 1
+                version[owner(v)] = version.get(owner(v), 0) + 1
             lines.append(line)
             continue
 
         def part(v: Any) -> Any:
             if isinstance(v, Value):
-                return id(v), version.get(v.memory, 0)
+                return id(v), version.get(owner(v), 0)
             return type(v), str(v) if isinstance(v, np.dtype) else repr(v)
 
         parts = _frozen((replaced(line.args, part), replaced(line.attrs, part)))
@@ -62,6 +63,12 @@ def without_repeats(program: Program) -> Program:
                 same[old] = new
     outputs = [same.get(v, v) for v in program.outputs]
     return Program(lines, program.arguments, program.tensors, program.constants, outputs)
+
+
+def written_memory(program: Program) -> set[int]:
+    """What lines may write to, what becomes a ``.grad`` and what leaves the program."""
+    written = {v.memory for line in program.lines if not getattr(line, "pure", False) for v in line.reads()}
+    return written | {v.memory for v in program.outputs}
 
 
 def _frozen(nest: Any) -> Any:

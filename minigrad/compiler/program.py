@@ -88,7 +88,7 @@ class HostLine:
 
 @dataclass(eq=False)
 class ReadGrad:
-    """The array of ``leaf.grad``."""
+    """The array of ``leaf.grad``; the leaf is a tensor, or the number of an argument."""
 
     leaf: Any
     results: list[Value | None]
@@ -104,12 +104,27 @@ class SetGrad:
 
     leaf: Any
     value: Value | None
+    own: bool = True
     name: str = "grad"
     results: list[Value | None] = field(default_factory=list)
 
     def reads(self) -> Iterator[Value]:
         if self.value is not None:
             yield self.value
+
+
+@dataclass(eq=False)
+class AddGrad(SetGrad):
+    """A value is added to ``leaf.grad``; if ``own``, it may become the gradient where there is none."""
+
+    name: str = "add_gradient"
+
+
+@dataclass(eq=False)
+class SetData(SetGrad):
+    """``leaf.data`` becomes a value."""
+
+    name: str = "data"
 
 
 @dataclass

@@ -26,12 +26,12 @@ def isin(elements: Any, test_elements: Any, *, assume_unique: bool = False, inve
     return wrap(run(_among, backend.module_of(x._array).m, x._array, y._array, invert=invert))
 
 
-def _places(m: Any, edges: Any, values: Any, *, right: bool) -> Any:
+def _places(m: Any, edges: Any, values: Any, *, right: bool, dtype: Any) -> Any:
     side = "right" if right else "left"
     if edges.ndim == 1:
-        return m.searchsorted(edges, values, side=side)
+        return m.searchsorted(edges, values, side=side).astype(dtype)
     lanes = zip(edges.reshape(-1, edges.shape[-1]), values.reshape(-1, values.shape[-1]), strict=True)
-    return m.stack([m.searchsorted(e, v, side=side) for e, v in lanes]).reshape(values.shape)
+    return m.stack([m.searchsorted(e, v, side=side) for e, v in lanes]).reshape(values.shape).astype(dtype)
 
 
 @composite(method=False)
@@ -56,8 +56,8 @@ def searchsorted(
     if sorter is not None:
         edges = edges.take_along_dim(sorter, -1)
     m = backend.module_of(edges._array).m
-    found = run(_places, m, edges._array, values._array, right=right or side == "right")
-    return wrap(found.astype(np.int32 if out_int32 else np.int64))
+    dtype = np.int32 if out_int32 else np.int64
+    return wrap(run(_places, m, edges._array, values._array, right=right or side == "right", dtype=dtype))
 
 
 @composite(method=False)

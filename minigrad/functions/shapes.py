@@ -9,11 +9,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from .. import backend, dtypes, errors
-from ..autograd import wrap
+from ..autograd import run, wrap
 from ..op import composite
 from ..tensor import Size, Tensor
 from .arguments import dim_of, row, sizes_of, tensor_of
 from .factory import check_memory_format, contiguous_format
+
+
+def _read_as(m: Any, array: Any, dtype: Any) -> Any:
+    return array.view(dtype)
 
 
 @composite
@@ -24,7 +28,10 @@ def view(input: Any, *shape: Any) -> Any:
             raise RuntimeError(
                 f"view: expected a dtype of {input.dtype.itemsize} bytes, got {shape[0]}; use .to() to convert"
             )
-        seen = wrap(input._array.view(shape[0].numpy_dtype))
+        input._seen_by_tracer()
+        seen = wrap(
+            run(_read_as, backend.module_of(input._array).m, input._array, dtype=shape[0].numpy_dtype)
+        )
         seen._writes = input._writes
         return seen
     new = row("reshape", input, shape=sizes_of(shape))

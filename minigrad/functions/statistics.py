@@ -85,8 +85,9 @@ class _Mode(NamedTuple):
         return f"minigrad.return_types.mode(\nvalues={self[0]!r},\nindices={self[1]!r})"
 
 
-def _mode_index(m: Any, x: Any) -> Any:
-    """Where, along the last dimension, the most frequent value (the smallest of such) stands last."""
+def _mode_index(m: Any, x: Any, *, dim: int) -> Any:
+    """Where, along dim, the most frequent value (the smallest of such) stands last."""
+    x = m.moveaxis(x, dim, -1)
     order = m.argsort(x, axis=-1, kind="stable")
     ordered = m.take_along_axis(x, order, axis=-1)
     n = x.shape[-1]
@@ -107,7 +108,7 @@ def mode(input: Any, dim: int = -1, keepdim: bool = False) -> Any:
     if not input.shape[d]:
         raise IndexError(f"mode: Expected reduction dim {dim} to have non-zero size")
     m = _module(input)
-    at = wrap(run(_mode_index, m, m.moveaxis(input._array, d, -1))).unsqueeze(d)
+    at = wrap(run(_mode_index, m, input._array, dim=d)).unsqueeze(d)
     values = row("gather", input, at, dim=d)
     return _Mode(values, at) if keepdim else _Mode(values.squeeze(d), at.squeeze(d))
 
@@ -147,7 +148,7 @@ def cummin(input: Any, dim: int) -> Any:
 
 
 def _histogram(m: Any, x: Any, *, bins: int, low: float, high: float) -> Any:
-    return m.histogram(x, bins=bins, range=(low, high))[0].astype(x.dtype)
+    return m.histogram(x.reshape(-1), bins=bins, range=(low, high))[0].astype(x.dtype)
 
 
 @composite
@@ -164,7 +165,7 @@ def histc(input: Any, bins: int = 100, min: float = 0, max: float = 0) -> Any:
         low, high = low - 1, high + 1
     if not np.isfinite([low, high]).all() or low > high:
         raise RuntimeError(f"histc: range of [{low}, {high}] is not finite, or max must be larger than min")
-    return wrap(run(_histogram, _module(input), input._array.reshape(-1), bins=bins, low=low, high=high))
+    return wrap(run(_histogram, _module(input), input._array, bins=bins, low=low, high=high))
 
 
 def _distinct(m: Any, x: Any, *, dim: int | None, part: str) -> Any:

@@ -1,0 +1,166 @@
+"""What Python a traced function read: globals, closures, attributes, and whether they are still the same.
+
+Found in the code of the function, of the functions, methods and forwards that it names, and of what those
+name in turn; the library's own code is left out. Values are compared by identity, numbers and strings by value,
+lists, dicts and sets by their contents, some levels deep.
+"""
+
+from __future__ import annotations
+
+import dis
+import functools
+import types
+from collections.abc import Iterator
+from typing import Any
+
+from ..autograd import Variable
+
+_SIMPLE = (bool, int, float, str, type(None))
+_LONG = 256  # longer lists are data: only their length is compared
+_OURS = __name__.partition(".")[0]
+
+
+class Kept:
+    """A value as it was; :meth:`holds` says whether another is the same."""
+
+    __slots__ = ("parts", "value")
+
+    def __init__(self, value: Any, depth: int = 3) -> None:
+        self.value = value
+        self.parts: Any = None
+        if depth and isinstance(value, (dict, list, tuple, set)):
+            inner = _inner(value) if len(value) <= _LONG else []
+            self.parts = (len(value), [Kept(x, depth - 1) for x in inner])
+
+    def holds(self, now: Any) -> bool:
+        before = self.value
+        if now is not before:
+            if type(now) is not type(before) or not (
+                type(now) in _SIMPLE and now == before or type(now) is tuple
+            ):
+                return False
+        if self.parts is None:
+            return True
+        size, kept = self.parts
+        if len(now) != size:
+            return False
+        return not kept or all(map(Kept.holds, kept, _inner(now)))
+
+
+def _inner(value: Any) -> list[Any]:
+    if isinstance(value, dict):
+        return [*value, *value.values()]
+    return sorted(value, key=id) if isinstance(value, set) else list(value)
+
+
+class Names:
+    """The names that functions read, each in a table (globals, an object's attributes) or in a closure's cell."""
+
+    def __init__(self) -> None:
+        self._seen: dict[int, Any] = {}
+        self._attributes: set[str] = set()
+        self._objects: list[Any] = []
+        self.kept: dict[tuple[int, str], tuple[Any, str, Kept]] = {}
+
+    def add(self, *things: Any) -> None:
+        """Notes what these functions and objects read, and everything that they name."""
+        for thing in things:
+            self._reach(thing)
+        known = -1
+        while known != (known := len(self._attributes) + len(self._objects)):
+            for thing in list(self._objects):
+                self._attributes_of(thing)
+
+    def changed(self) -> str | None:
+        """A name whose value is another now; None if there is none."""
+        for table, name, kept in self.kept.values():
+            if not kept.holds(_value(table, name)):
+                return name
+        return None
+
+    def note(self, table: Any, name: str) -> Any:
+        """Keeps what a name stands for, and gives it back."""
+        value = _value(table, name)
+        self.kept.setdefault((id(table), name), (table, name, Kept(value)))
+        return value
+
+    def _reach(self, thing: Any, depth: int = 3) -> None:
+        if isinstance(thing, (dict, list, tuple)) and depth and len(thing) <= _LONG:
+            for x in _inner(thing):
+                self._reach(x, depth - 1)
+        if type(thing) in (dict, list, tuple, set, *_SIMPLE) or id(thing) in self._seen:
+            return
+        self._seen[id(thing)] = thing
+        if isinstance(thing, functools.partial):
+            self._reach((thing.func, thing.args, thing.keywords))
+        elif isinstance(thing, types.MethodType):
+            self._reach((thing.__func__, thing.__self__))
+        elif isinstance(thing, types.FunctionType):
+            if not _ours(thing):
+                self._function(thing)
+        elif _has_names(thing):
+            self._objects.append(thing)
+
+    def _function(self, function: types.FunctionType) -> None:
+        self._reach((function.__defaults__, function.__kwdefaults__, getattr(function, "__wrapped__", None)))
+        space = function.__globals__
+        for code in _codes(function.__code__):
+            for step in dis.get_instructions(code):
+                if step.opname in ("LOAD_GLOBAL", "LOAD_NAME", "STORE_GLOBAL") and step.argval in space:
+                    self._reach(self.note(space, step.argval))
+                elif step.opname in ("LOAD_ATTR", "LOAD_METHOD", "STORE_ATTR"):
+                    self._attributes.add(step.argval)
+        for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+            self._reach(self.note(cell, name))
+
+    def _attributes_of(self, thing: Any) -> None:
+        for table in _tables(thing):
+            for name in self._attributes & table.keys():
+                self._reach(self.note(table, name))
+        if not isinstance(thing, types.ModuleType):
+            for name in (*self._attributes, "__call__", "forward"):
+                found = getattr(type(thing), name, None)
+                found = found.fget if isinstance(found, property) else found
+                if isinstance(found, types.FunctionType):
+                    self._reach(found)
+
+
+def _value(table: Any, name: str) -> Any:
+    if isinstance(table, dict):
+        return table.get(name, Names)  # Names: nothing
+    try:
+        return table.cell_contents
+    except ValueError:
+        return Names
+
+
+def _ours(thing: Any) -> bool:
+    return str(getattr(thing, "__module__", "")).partition(".")[0] in (_OURS, "numpy")
+
+
+def _has_names(thing: Any) -> bool:
+    """Is it a module of the user's, a Module, or a plain object of a class of the user's?"""
+    from ..nn.module import Module
+    from ..optim import Optimizer
+    from ..optim.lr_scheduler import LRScheduler
+
+    if isinstance(thing, types.ModuleType):
+        return thing.__name__.partition(".")[0] not in (_OURS, "numpy") and hasattr(thing, "__file__")
+    if isinstance(thing, (type, Variable, Optimizer, LRScheduler)) or not hasattr(thing, "__dict__"):
+        return False
+    return isinstance(thing, Module) or not (_ours(type(thing)) or type(thing).__module__ == "builtins")
+
+
+def _tables(thing: Any) -> Iterator[dict[str, Any]]:
+    own = vars(thing)
+    yield own
+    for name in ("_parameters", "_buffers", "_modules"):
+        if type(own.get(name)) is dict:
+            yield own[name]
+
+
+def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
+    yield code
+    for part in code.co_consts:
+        if isinstance(part, types.CodeType):
+            yield from _codes(part)
