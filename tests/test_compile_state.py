@@ -192,6 +192,47 @@ def names_are_read_at_every_call(c):
     yield f(h)
 
 
+@same
+def classes_schedules_and_compiled_functions_are_names_too(c):
+    class Options:
+        scale = 2.0
+
+    class Scaled(nn.Module):
+        scale = 3.0
+
+        def forward(self, x):
+            return x * self.scale
+
+    factor, recent = [2.0], collections.deque([5.0], maxlen=2)
+    optimizer = minigrad.optim.SGD([leaf(1.0)], 0.1)
+    schedule = minigrad.optim.lr_scheduler.ExponentialLR(optimizer, 0.5)
+    inner = c(lambda x: x * factor[0])
+    functions = [
+        c(lambda x: inner(x) + 1), c(lambda x: x * Options.scale), c(Scaled()), c(lambda x: x * recent[0]),
+        c(lambda x: x * schedule.get_last_lr()[0]), c(lambda x: x * optimizer.param_groups[0]["lr"]),
+    ]  # fmt: skip
+    for _ in range(3):
+        yield [f(tensor([1.0])) for f in functions]
+        factor[0] += 1
+        Options.scale += 1
+        Scaled.scale += 1
+        recent.appendleft(factor[0])
+        optimizer.step(), schedule.step()
+
+
+@refused("leaves grad mode or the default dtype changed")
+def a_mode_is_left_on(c):
+    with minigrad.enable_grad():
+        c(lambda x: (minigrad.set_grad_enabled(False), x * 2)[1])(tensor([1.0]))
+    minigrad.set_grad_enabled(True)
+
+
+@refused("sets attributes of the module")
+def a_module_is_switched(c):
+    layer = nn.Dropout()
+    c(lambda x: (layer.train(not layer.training), layer(x))[1])(tensor([1.0]))
+
+
 @refused("changes what 'STATE' stands for")
 def a_global_is_rebound(c):
     global STATE

@@ -172,7 +172,11 @@ class Compiled:
         given = Kept((args, kwargs))
         others = [x for x in flatten((args, kwargs))[0] if not isinstance(x, Variable)]
         with Tracer(self.function, arguments, others) as tracer:
+            modes = guards.modes()
             result = self.function(*args, **kwargs)
+            if guards.modes() != modes:
+                raise CompileError(f"compile: {self.title} leaves grad mode or the default dtype changed, which a replay doesn't do "
+                                   f"again; use a with block, or change it outside")  # fmt: skip
             for t in flatten(result)[0]:
                 getattr(t, "requires_grad", None)  # brings a view's history up to date
         if not given.holds((args, kwargs)):

@@ -22,7 +22,6 @@ from .trace import CompileError, Settings, Tracer
 
 def key(given: Any, leaves: list[Any]) -> Any:
     """Equal for calls that one program may answer. Raises TypeError for an argument that can't be compared."""
-    state = STATE.get()
     first: dict[int, int] = {}
     parts: list[Any] = []
     for x in leaves:
@@ -36,8 +35,7 @@ def key(given: Any, leaves: list[Any]) -> Any:
                             "minigrad.from_numpy(array)")  # fmt: skip
         else:
             parts.append((type(x), repr(x) if type(x) is float else x))  # 0.0 == -0.0
-    found = (_form(given), tuple(parts), state.grad, state.inference, state.anomaly, backend.current_kernels(),
-             dtypes.get_default_dtype(), backend.get_default_device())  # fmt: skip
+    found = (_form(given), tuple(parts), modes())
     try:
         hash(found)
     except TypeError as e:
@@ -45,6 +43,13 @@ def key(given: Any, leaves: list[Any]) -> Any:
             f"compile: every argument must be a tensor or hashable, so that a change is noticed: {e}"
         ) from None
     return found
+
+
+def modes() -> Any:
+    """What changes how everything is computed."""
+    state = STATE.get()
+    return (state.grad, state.inference, state.anomaly, backend.current_kernels(), dtypes.get_default_dtype(),
+            backend.get_default_device())  # fmt: skip
 
 
 def _form(nest: Any) -> Any:

@@ -7,15 +7,19 @@ lists, dicts and sets by their contents, some levels deep.
 
 from __future__ import annotations
 
+import collections
 import dis
 import functools
 import types
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+
 from ..autograd import Variable
 
-_SIMPLE = (bool, int, float, str, type(None))
+_SIMPLE = (bool, int, float, str, type(None), np.float64, np.float32, np.int64)
+_NESTS = (dict, list, tuple, set, collections.deque)
 _LONG = 256  # longer lists are data: only their length is compared
 _OURS = __name__.partition(".")[0]
 
@@ -28,7 +32,7 @@ class Kept:
     def __init__(self, value: Any, depth: int = 3) -> None:
         self.value = value
         self.parts: Any = None
-        if depth and isinstance(value, (dict, list, tuple, set)):
+        if depth and isinstance(value, _NESTS):
             inner = _inner(value) if len(value) <= _LONG else []
             self.parts = (len(value), [Kept(x, depth - 1) for x in inner])
 
@@ -85,10 +89,10 @@ class Names:
         return value
 
     def _reach(self, thing: Any, depth: int = 3) -> None:
-        if isinstance(thing, (dict, list, tuple)) and depth and len(thing) <= _LONG:
+        if isinstance(thing, _NESTS) and depth and len(thing) <= _LONG:
             for x in _inner(thing):
                 self._reach(x, depth - 1)
-        if type(thing) in (dict, list, tuple, set, *_SIMPLE) or id(thing) in self._seen:
+        if type(thing) in (*_NESTS, *_SIMPLE) or id(thing) in self._seen:
             return
         self._seen[id(thing)] = thing
         if isinstance(thing, functools.partial):
@@ -100,6 +104,8 @@ class Names:
                 self._function(thing)
         elif _has_names(thing):
             self._objects.append(thing)
+        elif hasattr(thing, "__wrapped__"):  # a compiled function
+            self._reach(thing.__wrapped__)
 
     def _function(self, function: types.FunctionType) -> None:
         self._reach((function.__defaults__, function.__kwdefaults__, getattr(function, "__wrapped__", None)))
@@ -117,16 +123,15 @@ class Names:
         for table in _tables(thing):
             for name in self._attributes & table.keys():
                 self._reach(self.note(table, name))
-        if not isinstance(thing, types.ModuleType):
-            for name in (*self._attributes, "__call__", "forward"):
-                found = getattr(type(thing), name, None)
-                found = found.fget if isinstance(found, property) else found
-                if isinstance(found, types.FunctionType):
-                    self._reach(found)
+        for name in (*self._attributes, "__call__", "forward"):
+            found = None if _is_python(thing) else getattr(type(thing), name, None)
+            found = found.fget if isinstance(found, property) else found
+            if isinstance(found, types.FunctionType):
+                self._reach(found)
 
 
 def _value(table: Any, name: str) -> Any:
-    if isinstance(table, dict):
+    if not isinstance(table, types.CellType):
         return table.get(name, Names)  # Names: nothing
     try:
         return table.cell_contents
@@ -138,25 +143,37 @@ def _ours(thing: Any) -> bool:
     return str(getattr(thing, "__module__", "")).partition(".")[0] in (_OURS, "numpy")
 
 
-def _has_names(thing: Any) -> bool:
-    """Is it a module of the user's, a Module, or a plain object of a class of the user's?"""
-    from ..nn.module import Module
+def _is_python(thing: Any) -> bool:
+    """Is it an optimizer or a schedule, whose methods a replay calls?"""
     from ..optim import Optimizer
     from ..optim.lr_scheduler import LRScheduler
 
+    return isinstance(thing, (Optimizer, LRScheduler))
+
+
+def _has_names(thing: Any) -> bool:
+    """Is it a module or class of the user's, a Module, or a plain object of a class of the user's?"""
+    from ..nn.module import Module
+
     if isinstance(thing, types.ModuleType):
         return thing.__name__.partition(".")[0] not in (_OURS, "numpy") and hasattr(thing, "__file__")
-    if isinstance(thing, (type, Variable, Optimizer, LRScheduler)) or not hasattr(thing, "__dict__"):
+    if isinstance(thing, Variable) or not hasattr(thing, "__dict__"):
         return False
-    return isinstance(thing, Module) or not (_ours(type(thing)) or type(thing).__module__ == "builtins")
+    kind = thing if isinstance(thing, type) else type(thing)
+    return (
+        isinstance(thing, Module) or _is_python(thing) or not (_ours(kind) or kind.__module__ == "builtins")
+    )
 
 
-def _tables(thing: Any) -> Iterator[dict[str, Any]]:
+def _tables(thing: Any) -> Iterator[Any]:
     own = vars(thing)
     yield own
     for name in ("_parameters", "_buffers", "_modules"):
         if type(own.get(name)) is dict:
             yield own[name]
+    for kind in (thing if isinstance(thing, type) else type(thing)).__mro__:
+        if not (_ours(kind) or kind.__module__ == "builtins" or _is_python(thing)):
+            yield vars(kind)
 
 
 def _codes(code: types.CodeType) -> Iterator[types.CodeType]:

@@ -329,6 +329,8 @@ class Module:
 
     def train(self: T, mode: bool = True) -> T:
         """Sets the mode that Dropout, BatchNorm and kin ask for, here and below."""
+        if (tracer := STATE.get().tracer) is not None:
+            tracer.calls(self)
         if not isinstance(mode, bool):
             raise ValueError(f"training mode is expected to be boolean, got {describe(mode)}")
         self.training = mode

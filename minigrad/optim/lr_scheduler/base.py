@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ...modes import on_host
+from ...modes import STATE, on_host
 from ...tensor import Tensor
 from ..optimizer import Optimizer
 
@@ -107,6 +107,8 @@ class LRScheduler:
 
     def get_last_lr(self) -> list[Lr]:
         """The η of each group that this schedule set last."""
+        if (tracer := STATE.get().tracer) is not None:
+            tracer.names.note(vars(self), "_last_lr")
         return self._last_lr
 
     def get_lr(self) -> list[Lr]:
