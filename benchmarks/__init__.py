@@ -1,4 +1,5 @@
-"""Timings: an entry per row of the op table, the classifier's training step, the cost of an import.
+"""Timings that can be believed: every row of the op table and whole workloads, on several sides, each checked first.
 
-``python -m minigrad.benchmarks --help`` lists what can be run. Here live no kernels and no tests.
+``python -m minigrad bench --help`` lists what can be run; ``docs/benchmarks.md`` says how to read it. Here live no
+kernels. A side never grades itself: results are compared with a float64 run, times with the driver's clock and the roof.
 """

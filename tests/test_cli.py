@@ -857,7 +857,7 @@ def test_info_tells_versions_backends_kernels_threads_and_where_data_is(run, tmp
 
 
 @pytest.mark.parametrize("argv, words", [
-    (["trian"], "unknown command 'trian': expected one of train, evaluate, predict, summary, warmup, info; did you mean 'train'?"),
+    (["trian"], "unknown command 'trian': expected one of train, evaluate, predict, summary, warmup, bench, info; did you mean 'train'?"),
     (["--verion"], "unknown option '--verion'; did you mean '--version'?"),
     (["train", "--epocs", "3"], "unknown option '--epocs'; did you mean '--epochs'?"),
     (["train", "--epocs=3"], "unknown option '--epocs'; did you mean '--epochs'?"),

@@ -26,6 +26,7 @@ COMMANDS = {
     "predict": "say what images show",
     "summary": "show a network layer by layer",
     "warmup": "compile the kernels for this machine ahead of their first use",
+    "bench": "time ops and whole workloads beside torch and the roof",
     "info": "show versions, array backends, kernels, threads and where data is found",
 }
 
@@ -89,6 +90,7 @@ def build() -> tuple[Parser, dict[str, Parser]]:
     _summary(made["summary"])
     _output(made["warmup"])
     made["warmup"].add_argument("ops", nargs="*", metavar="OP", help="only the kernels of these ops")
+    _bench(made["bench"])
     _output(made["info"])
     made["info"].add_argument("--data", dest="root", metavar="FOLDER", help="also look for sets here")
     return parser, made
@@ -100,6 +102,7 @@ USAGE = {
     "predict": "RUN FILE ... [option ...]",
     "summary": "[RUN|SET] [option ...]",
     "warmup": "[OP ...] [option ...]",
+    "bench": "[NAME ...] [option ...]",
     "info": "[option ...]",
 }
 EPILOGS = {
@@ -116,6 +119,12 @@ EPILOGS = {
     "  python -m minigrad summary                            the default network\n"
     "  python -m minigrad summary digits --hidden 64 32\n"
     "  python -m minigrad summary runs/fashion-mnist",
+    "bench": "examples:\n"
+    "  python -m minigrad bench --quick classifier           the training step, a few rounds\n"
+    "  python -m minigrad bench attention --threads 1 2      with one thread and with two\n"
+    "  python -m minigrad bench --rows exp softmax           rows of the op table\n"
+    "  python -m minigrad bench --out new.json --html new.html --compare old.json\n\n"
+    "It fails (status 1) when a side's numbers are wrong or its time is impossible.",
 }
 
 
@@ -225,6 +234,26 @@ def _summary(p: Parser) -> None:
     _hidden(p)
     p.add_argument("--task", choices=TASKS, metavar="TASK", help="multiclass (the default) or binary")
     p.add_argument("--batch-size", type=int, metavar="N", help="images at once (default: 32)")
+    _output(p)
+
+
+def _bench(p: Parser) -> None:
+    p.add_argument(
+        "names", nargs="*", metavar="NAME",
+        help="workloads with this in their name (classifier, adamw, attention, layernorm, softmax, gelu, gpt2, first), "
+        "all of them by workloads, all rows of the op table by ops (default: everything)",
+    )  # fmt: skip
+    p.add_argument("--rows", nargs="+", metavar="ROW", help="these rows of the op table")
+    p.add_argument("--sides", nargs="+", metavar="SIDE", help=(
+        "only these: reference, kernels, compiled, torch, torch.compile, jax, autograd, tinygrad, or a kernel set's name "
+        "(default: all there are; rows aren't compiled unless asked for here)"))  # fmt: skip
+    p.add_argument("--threads", type=int, nargs="+", metavar="N", help="with so many (default: all cores)")
+    p.add_argument("--quick", action="store_true", help="few rounds and small rows: a look, not a claim")
+    p.add_argument("--rounds", type=int, metavar="N", help="default: 15, and 7 for rows; --quick 5")
+    p.add_argument("--elements", type=int, metavar="N", help="of a row's operand (default: 262144)")
+    p.add_argument("--out", metavar="FILE", help="write the report as JSON")
+    p.add_argument("--html", metavar="FILE", help="write the report as one HTML page")
+    p.add_argument("--compare", metavar="FILE", help="show what changed since this --out")
     _output(p)
 
 
