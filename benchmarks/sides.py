@@ -24,6 +24,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+import minigrad
+
 from .workload import Built, Kit, Missing, Workload, same
 
 GROUP = "minigrad.kernels"  # the entry point group in which other distributions announce kernel sets
@@ -87,42 +89,23 @@ def kit_of(side: Side, threads: int) -> Kit:
             config.donated_buffer = False  # a backward alone walks the same graph again and again
             return Kit(lib, lib.compile, same)
         return Kit(lib, same, same)
+    if side is ORACLE:
+        lib.set_default_dtype(lib.float64)
     if side.name in ("reference", ORACLE.name):
-        os.environ["MINIGRAD_KERNELS"] = "off"
-        if side is ORACLE:
-            lib.set_default_dtype(lib.float64)
         return Kit(lib, same, same)
-    _load_kernels(lib, side)
-    if side.name != "compiled":
-        return Kit(lib, same, same)
-    compiled = getattr(lib, "compile", None)
-    if compiled is None:
-        raise Missing(f"minigrad {lib.__version__} has no minigrad.compile")
-    return Kit(lib, same, compiled)
-
-
-def _load_kernels(lib: Any, side: Side) -> None:
-    """Registers kernel sets and selects: all of them, or the one that the side is named after."""
     for entry in importlib.metadata.entry_points(group=GROUP):
         loaded = entry.load()  # a module that registers when imported, or a function that does
         if callable(loaded):
             loaded()
-    select = lib.kernels
-    try:  # looking for a submodule imports the package minigrad.kernels, which takes the function's place
-        if importlib.util.find_spec("minigrad.kernels.numba_cpu") and importlib.util.find_spec("numba"):
-            importlib.import_module("minigrad.kernels.numba_cpu")
-    finally:
-        lib.kernels = select
-    sets = lib.backend.KERNEL_SETS
-    named = side.name not in ("kernels", "compiled")
-    if named and side.name not in sets:
-        raise Missing(f"its entry point registers no kernel set {side.name!r}; there are {sorted(sets)}")
+    sets = lib.backend.KERNEL_SETS - (set() if importlib.util.find_spec("numba") else {"numba"})
     if side.name == "kernels" and not sets:
-        raise Missing("no kernel set is registered")
-    os.environ["MINIGRAD_KERNELS"] = side.name if named else "auto"
-    warm = getattr(lib, "warmup", None)
-    if warm is not None:  # kernels that compile in the background would be ready at some time or other
-        warm()
+        raise Missing("no kernel set is registered, and Numba isn't installed")
+    if side.name not in ("kernels", "compiled", *sets):
+        raise Missing(f"its entry point registers no kernel set {side.name!r}; there are {sorted(sets)}")
+    if "numba" in sets:
+        lib.warmup()  # kernels that compile in the background would be ready at some time or other
+    chosen = side.name if side.name in sets else "auto"
+    return Kit(lib, same, lib.compile if side.name == "compiled" else same, chosen)
 
 
 class Worker:
@@ -303,7 +286,8 @@ class Local:
 def answer(worker: Worker, what: str, args: Any) -> dict[str, Any]:
     """Calls the worker. Missing, which preparing a round can find out, is an answer."""
     try:
-        return getattr(worker, what)(*args)
+        with minigrad.kernels(worker.kit.kernels):
+            return getattr(worker, what)(*args)
     except Missing as e:
         return {"missing": str(e)}
 

@@ -22,12 +22,11 @@ class Kit(NamedTuple):
     """A side, as a workload sees it. Code is written once against the names that torch and minigrad share."""
 
     lib: Any  # the module: minigrad or torch
-    part: Callable[
-        ..., Any
-    ]  # compiles a forward or an update, as ``torch.compile`` likes it; else the identity
+    part: Callable[..., Any]  # compiles a forward or an update, as torch.compile likes it; else the identity
     whole: Callable[
         ..., Any
-    ]  # compiles a whole step, backward included, as ``minigrad.compile`` likes it; else the identity
+    ]  # compiles a step, backward included, as minigrad.compile likes it; else the identity
+    kernels: str = "off"  # minigrad's selection: off, auto, or the name of a set
 
 
 def same(f: Any) -> Any:

@@ -252,7 +252,8 @@ def first_prediction() -> Workload:
         def call() -> list[float]:
             given = b"".join(t.detach().numpy().astype(np.float32).tobytes() for t in tensors)
             command = [sys.executable, "-c", FIRST.format(name=kit.lib.__name__)]
-            done = subprocess.run(command, input=given, capture_output=True, check=True, env=os.environ)
+            environment = {**os.environ, "MINIGRAD_KERNELS": "off" if kit.kernels == "off" else "auto"}
+            done = subprocess.run(command, input=given, capture_output=True, check=True, env=environment)
             return [float(v) for v in done.stdout.split()]
 
         return Built(call, lambda values: {"prediction": np.array(values)})
