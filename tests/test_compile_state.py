@@ -502,6 +502,22 @@ def gradients_may_be_there_or_not_whatever_zero_grad_does(c):
 
 
 @same
+def a_gradient_is_read_between_and_returned(c):
+    w = leaf(1.0, 1.0)
+
+    @c
+    def step(x):
+        (w * x).sum().backward()
+        first = w.grad.norm()
+        (w * x).sum().backward()
+        return first, w.grad.norm(), w.grad
+
+    for k in range(3):
+        out = step(tensor([1.0, k]))
+        yield out, out[2] is w.grad
+
+
+@same
 def a_parameter_leaves_the_optimizer(c):
     a, b = leaf(1.0), leaf(1.0)
     optimizer = minigrad.optim.SGD([a, b], 0.1)

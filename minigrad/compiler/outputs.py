@@ -14,13 +14,17 @@ Find = Callable[[list[Any], list[Any]], Any]  # among the arguments and the resu
 class Outputs:
     """Makes the tensors of one call's results from its arrays, related as the traced ones were.
 
-    A tensor from outside is given back itself, one that is returned twice is one tensor, and views and
+    A tensor from outside, or the ``.grad`` of one, is given back itself, one that is returned twice is one tensor, and views and
     detached tensors count their writes together with what they share memory with.
     """
 
     def __init__(self, tensors: list[Any], tracer: Tracer) -> None:
         self.first = [next(j for j, u in enumerate(tensors) if u is t) for t in tensors]
         self.outside = [tracer.finder(t) if id(t) in tracer.met else None for t in tensors]
+        for i, t in enumerate(tensors):
+            owner = next((x for x in tracer.leaves() if x._grad is t), None)
+            if owner is not None:
+                self.outside[i] = _grad_of(tracer.finder(owner))
         self.retained = [i for i, t in enumerate(tensors) if t._retains_grad and id(t) not in tracer.met]
         self.flags: list[tuple[str, ...]] = [_flags(t) for t in tensors]
         self.shares: list[tuple[int, Find, bool, Any]] = []  # result, whose memory, is it a view, how
@@ -66,6 +70,10 @@ class Outputs:
             if is_view:  # views=None: autograd refuses writes to it, as to views of no_grad mode
                 t._base, t._views = owner if owner._base is None else owner._base, views
         return outs
+
+
+def _grad_of(find: Callable[[list[Any]], Any]) -> Callable[[list[Any]], Any]:
+    return lambda arguments: find(arguments)._grad
 
 
 def _flags(t: Any) -> tuple[str, ...]:

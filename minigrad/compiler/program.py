@@ -104,7 +104,6 @@ class SetGrad:
 
     leaf: Any
     value: Value | None
-    own: bool = True
     name: str = "grad"
     results: list[Value | None] = field(default_factory=list)
 
@@ -118,6 +117,7 @@ class AddGrad(SetGrad):
     """A value is added to ``leaf.grad``; if ``own``, it may become the gradient where there is none."""
 
     name: str = "add_gradient"
+    own: bool = False
 
 
 @dataclass(eq=False)

@@ -153,7 +153,7 @@ class Tracer:
         value = self.value(g)
         with Mode(recorder=None, tracer=None):
             add_gradient(leaf, g, own)
-        self.lines.append(AddGrad(self.places.get(id(leaf), leaf), value, own))
+        self.lines.append(AddGrad(self.places.get(id(leaf), leaf), value, own=own))
         self._grads.discard(id(leaf))
         self._added.add(id(leaf))
 
@@ -284,6 +284,11 @@ class Tracer:
             elif thing is not None:
                 constants[value] = thing
         return tensors, constants
+
+    def leaves(self) -> list[Any]:
+        """The tensors from outside whose ``.grad`` the lines set."""
+        found = [line.leaf for line in self.lines if isinstance(line, SetGrad)]
+        return [self.arguments[x] if isinstance(x, int) else x for x in found]
 
     def over(self, memory: int) -> Any:
         """A tensor from outside over that memory, None where there is none."""
