@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from sides import SPECS, Side, quietly
 
 import minigrad
+from minigrad import threads
 from minigrad.compiler import CompileError, blocks
 from minigrad.nest import flatten
 
@@ -513,6 +514,19 @@ def test_large_elementwise_chains_run_in_parts_that_stay_in_the_cache(shape, bia
         found = {r.name for r in compiled.report().rows}
         assert (block in found) if block else not any(" + " in name for name in found)
         assert ("mul_gradient_by_x + gelu_gradient" in found) is (block is not None)
+
+
+def test_threads_share_the_parts_of_a_block_to_the_same_bits_every_time(small_parts, monkeypatch):
+    monkeypatch.setattr(threads, "_number", 2)
+    monkeypatch.setattr(threads, "SHARED", 0.0)
+    pieces, share = [], threads.share
+    monkeypatch.setattr(threads, "share", lambda *args: (pieces.append(args[2]), share(*args)))
+    compiled = minigrad.compile(lambda x: (x * 2).log() + x)
+    x = minigrad.rand(999) - 0.1  # some logarithms are NaN, of which no thread may warn
+    wanted = compiled.function(x).numpy()
+    for _ in range(50):
+        assert same(compiled(x).numpy(), wanted)
+    assert pieces == [200] * 49  # the first call is traced
 
 
 def test_kernels_run_in_blocks_and_where_one_declines_the_row_does():

@@ -13,7 +13,7 @@ import op_cases
 import pytest
 
 import minigrad
-from minigrad import autograd, backend
+from minigrad import autograd, backend, threads
 from minigrad.autograd import apply, wrap
 from minigrad.op import OPS, REQUIRED
 
@@ -23,7 +23,6 @@ from minigrad.kernels.numba_cpu import (  # type: ignore[attr-defined]  # noqa: 
     elementwise,
     loading,
     mathematics,
-    threads,
 )
 
 CLAIMED = [row for row in OPS.values() if any(s == "numba" for s, _, _ in row.kernels)]
@@ -638,7 +637,7 @@ def test_two_threads_can_be_in_two_kernels_and_in_two_kernel_sets(two_threads):
 def test_a_forked_process_goes_on_with_threads_of_its_own():
     out = python("""
 import os, warnings
-from minigrad.kernels.numba_cpu import threads
+from minigrad import threads
 threads._number, threads.SHARED = 2, 0.0
 before = minigrad.nn.functional.silu(x).numpy().tobytes()
 assert threads._pool is not None

@@ -20,10 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minigrad import backend
+from minigrad import backend, threads
 from minigrad.backend import Declined
-
-from . import threads
 
 if TYPE_CHECKING:
     from pathlib import Path

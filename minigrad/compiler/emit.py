@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import backend
+from .. import backend, threads
 from ..autograd import wrap
 from ..backward import add_gradient
 from .blocks import Block, parts
@@ -122,17 +122,24 @@ class Source:
             )
         for v in (*whole, *results):
             text.append(f"    {v}_all = {v}.reshape({shape})")
-        text.append(f"    for part in {self._name(cuts, 'parts')}:")
+        text.append("    def run(first, last):")
+        text.append(
+            f"        with {self._name(np.errstate, 'errstate')}(all='ignore'):  # a thread has its own"
+        )
+        text.append(f"            for part in {self._name(cuts, 'parts')}[first:last]:")
         for v in whole:
-            text.append(f"        {v} = {v}_all[part]")
+            text.append(f"                {v}_part = {v}_all[part]")
+        self._parts.update(whole)
         for line in block.lines:
             (made,) = line.results
             self._parts.add(made)
             held = f"{made}_all[part] = " if made in results else ""
             text.append(
-                f"        {held}{made}_part = {self._name(line.function, line.name)}({self._arguments(line)})"
+                f"                {held}{made}_part = {self._name(line.function, line.name)}({self._arguments(line)})"
             )
         self._parts.clear()
+        work = float(np.prod(block.shape)) * len(block.lines)  # about 1 ns an element and line
+        text.append(f"    {self._name(threads.share, 'share')}(run, (), {len(cuts)}, {work})")
         text.append(f"    return {', '.join(v.name for v in results)}")
         self._blocks.append("\n".join(text))
         return f"{', '.join(v.name for v in results)} = {name}({given})"

@@ -1,6 +1,6 @@
-"""The one owner of the threads of this kernel set: a call gets as many as its work deserves.
+"""The one owner of the threads that share a call's work: kernels and compiled blocks get as many as they deserve.
 
-Loops are compiled without the GIL and take a range, so a call is shared by giving each thread a piece of it. The
+Loops run without the GIL, compiled or in NumPy, and take a range, so a call is shared by giving each thread a piece of it. The
 pool is Python's: two threads may be in two kernels at once, and a forked process makes a pool of its own, neither of
 which Numba's layers allow (workqueue ends the process on the first, GNU OpenMP on the second). A hand-over costs
 about 50 µs, so work below :data:`SHARED` stays where it is and no second pool spins beside BLAS's.
@@ -48,7 +48,7 @@ def _workers() -> Any:
     if _pool is None:
         from concurrent.futures import ThreadPoolExecutor
 
-        _pool = ThreadPoolExecutor(max(number() - 1, 1), "minigrad-kernels")
+        _pool = ThreadPoolExecutor(max(number() - 1, 1), "minigrad-threads")
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=_forget)
     return _pool
