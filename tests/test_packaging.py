@@ -153,7 +153,7 @@ def test_importing_loads_no_extra():
 
 
 def test_importing_costs_few_modules_over_numpy():
-    """Modules, which don't depend on the machine's speed; ``benchmarks.import_time`` measures seconds."""
+    """Modules, which don't depend on the machine's speed; the benchmark "first prediction" measures seconds."""
     seen = in_a_fresh_python(
         "import json, sys, numpy; before = set(sys.modules); import minigrad;"
         "print(json.dumps(sorted(set(sys.modules) - before)))"
@@ -170,7 +170,7 @@ def test_importing_costs_few_modules_over_numpy():
     }
     assert not heavy & set(seen)
     assert len([n for n in seen if not n.startswith("minigrad")]) <= 12, seen
-    assert len(seen) <= 60, seen
+    assert len(seen) <= 66, seen
 
 
 def test_importing_changes_no_state_of_the_process():

@@ -30,7 +30,7 @@ BOTH = ("float32", "float64")
 BY_HAND = {
     "softmax": ("softmax", BOTH[:1], 512),
     "log_softmax": ("softmax", BOTH[:1], 512),
-    "cross_entropy": ("softmax", BOTH[:1], 512),
+    "cross_entropy": ("softmax", BOTH[:1], 128),
     "layer_norm": ("normalization", BOTH, 2048),
     "batch_norm": ("normalization", BOTH, 2048),
     "adam_": ("optimizer", BOTH, 0),
