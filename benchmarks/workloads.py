@@ -78,7 +78,7 @@ def classifier(batch: int) -> Workload:
         nbytes,
         stateful=True,
         norm="l2",
-        tolerance=0.02,
+        tolerance=0.1,  # Adam divides by √v: where a gradient is about 0, its rounding becomes a whole step
     )
 
 
