@@ -146,7 +146,7 @@ class Run:
 
     def roof(self, cores: list[int]) -> None:
         """The best rates of every library that takes part, and of any earlier time."""
-        for library in dict.fromkeys(s.library for s in (*self.sides, sides.ORACLE)):
+        for library in dict.fromkeys(s.package for s in (*self.sides, sides.ORACLE)):
             side = sides.Side("rates", library)
             if sides.absent(side):
                 continue

@@ -41,10 +41,10 @@ KEPT = 2**20  # elements of a result that are compared; of larger ones every k-t
 
 
 class Side(NamedTuple):
-    """A side's name, the library it runs, and whether that is a peer, which ours are compared with."""
+    """A side's name, the package it runs, and whether that is a peer, which ours are compared with."""
 
     name: str
-    library: str
+    package: str
     peer: bool = False
 
 
@@ -72,17 +72,17 @@ def known() -> list[Side]:
 
 def absent(side: Side) -> str:
     """Why a side can't run here, or nothing; told without importing the library."""
-    if importlib.util.find_spec(side.library) is None:
-        return f"{side.library} isn't installed"
-    if side.library not in IMPLEMENTED:
+    if importlib.util.find_spec(side.package) is None:
+        return f"{side.package} isn't installed"
+    if side.package not in IMPLEMENTED:
         return "not implemented for this side: its names are not torch's"
     return ""
 
 
 def kit_of(side: Side, threads: int) -> Kit:
     """Loads the library and sets the side up in this process. Raises Missing when it has no such side."""
-    lib: Any = importlib.import_module(side.library)
-    if side.library == "torch":
+    lib: Any = importlib.import_module(side.package)
+    if side.package == "torch":
         lib.set_num_threads(threads)
         if side.name == "torch.compile":
             config: Any = importlib.import_module("torch._functorch.config")
@@ -315,7 +315,7 @@ def serve(given: str) -> None:
 
         say({"missing": ""})
         for _ in sys.stdin:
-            say(rates(importlib.import_module(side.library), len(cores)))
+            say(rates(importlib.import_module(side.package), len(cores)))
         return
     from .catalogue import finder
 

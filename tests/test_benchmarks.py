@@ -587,3 +587,14 @@ def test_a_kernel_set_that_a_distribution_announces_is_a_side(tmp_path, monkeypa
         assert sides.kit_of(sides.announced()[0], 1).kernels == "mine"
     finally:
         backend.unregister_kernels("mine")
+
+
+def test_the_import_is_timed_in_processes_of_its_own_and_refused_above_the_limit(monkeypatch, capsys):
+    from minigrad.benchmarks import import_time
+
+    seconds = import_time.import_time(2)
+    assert len(seconds) == 2 and all(s > 0 for s in seconds)
+    for found, status in (([0.02, 0.09], 0), ([0.06, 0.09], 1)):
+        monkeypatch.setattr(import_time, "import_time", lambda found=found: found)
+        assert import_time.main() == status
+    assert "best 60.0, 2 processes; at most 50 ms is allowed" in capsys.readouterr().out

@@ -153,7 +153,7 @@ def test_importing_loads_no_extra():
 
 
 def test_importing_costs_few_modules_over_numpy():
-    """Modules, which don't depend on the machine's speed; the benchmark "first prediction" measures seconds."""
+    """Modules, which don't depend on the machine's speed; ``benchmarks.import_time`` measures seconds."""
     seen = in_a_fresh_python(
         "import json, sys, numpy; before = set(sys.modules); import minigrad;"
         "print(json.dumps(sorted(set(sys.modules) - before)))"
