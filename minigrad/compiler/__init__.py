@@ -24,11 +24,11 @@ from ..modes import STATE
 from ..nest import flatten
 from . import guards
 from .backward import ended, traced
-from .blocks import Block, with_blocks
+from .blocks import Block
 from .emit import Source
 from .names import Kept
 from .outputs import Outputs
-from .passes import without_dead, without_repeats
+from .passes import simplified
 from .program import HostLine, Line, Program, ReadGrad, SetGrad
 from .report import Report
 from .trace import CompileError, Tracer
@@ -62,7 +62,7 @@ class Replay:
         saved = [] if self.backward is None else self.backward.saved
         self.ended = ended(tracer, tensors)
         program = tracer.program([*values, *saved])
-        self.program: Program = with_blocks(without_dead(without_repeats(program)))
+        self.program: Program = simplified(program)
         self.count = len(values)
         self.source = Source(self.program, title, self.names)
         self.run = self.source.function()

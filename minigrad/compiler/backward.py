@@ -10,9 +10,8 @@ import numpy as np
 from .. import backend, errors
 from ..autograd import Node, edge, wrap
 from ..backward import Walk
-from .blocks import with_blocks
 from .emit import Source
-from .passes import without_dead, without_repeats
+from .passes import simplified
 from .program import Program, Value
 from .trace import CompileError, Tracer
 
@@ -90,7 +89,7 @@ class Backward:
         self.wanted = [tracer.finder(t) for t, g in found if g is not None]
         outputs = [tracer.value(g) for _, g in found if g is not None]
         whole = Program(lines, arguments, *tracer.outside_of(lines, outputs), outputs)
-        program = with_blocks(without_dead(without_repeats(whole)))
+        program = simplified(whole)
         made = {v for line in program.lines for v in line.results}
         read = dict.fromkeys(v for line in program.lines for v in line.reads())
         read.update(dict.fromkeys(program.outputs))

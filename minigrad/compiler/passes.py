@@ -1,7 +1,7 @@
 """What is done to a program before it is written out, one function a pass: program in, program out.
 
 In their order: :func:`without_repeats` runs equal calls once, :func:`without_dead` leaves out what nobody
-reads, and :func:`last_uses` says after which line each array can be let go.
+reads, ``blocks.with_blocks`` runs chains in parts; :func:`last_uses` says after which line each array can be let go.
 """
 
 from __future__ import annotations
@@ -10,7 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from .blocks import with_blocks
 from .program import AddGrad, HostLine, Line, Program, ReadGrad, Value, replaced
+
+
+def simplified(program: Program) -> Program:
+    """Every pass, in order."""
+    return with_blocks(without_dead(without_repeats(program)))
 
 
 def without_repeats(program: Program) -> Program:
