@@ -443,7 +443,7 @@ def test_source_and_report_name_rows_parameters_and_calls_of_python():
         compiled.source()
     run(compiled, model, batches(2))
     text = compiled.source()
-    for part in ("def step(x0, x1):", "linear(np, x0, ", "cross_entropy_gradient(", "adam_step()", "steplr_step()",
+    for part in ("def step(x0, x1):", "linear(x0, ", "cross_entropy_gradient(", "adam_step()", "steplr_step()",
                  "adam_zero_grad(", "weight_tensor._array", "add_gradient(_5_bias", "del v", "return ["):  # fmt: skip
         assert part in text, text
     assert compile(text, "source", "exec")
@@ -465,7 +465,7 @@ def test_a_report_counts_bytes_and_flops_and_times_what_it_is_asked_to(tmp_path)
     report = f.report()
     assert (
         report.replays == 3
-        and all(r.seconds > 0 for r in report.rows)
+        and all(r.seconds > 0 for r in report.rows if r.name.startswith(("matmul", "relu")))
         and report.rows[0].seconds >= report.rows[-1].seconds
     )
     assert "means of 3 replays" in str(report) and str(report).splitlines()[-1].endswith("100%")
@@ -477,15 +477,17 @@ def test_repeats_run_once_and_dead_code_never():
     f = minigrad.compile(lambda x: (x.exp() + x.exp(), x.sin())[0])
     x = minigrad.tensor([0.5, 1.0])
     f(x)
-    assert [line for line in f.source().splitlines() if "(np" in line and "sin" in line] == []
+    assert [line for line in f.source().splitlines() if "sin" in line] == []
     assert (
-        f.source().count("exp(np") == 1 and f.calls == 2 and same(f(x).numpy(), (x.exp() + x.exp()).numpy())
+        f.source().count("exp(x0, out") == 1
+        and f.calls == 2
+        and same(f(x).numpy(), (x.exp() + x.exp()).numpy())
     )
     g = minigrad.compile(lambda x: (x.exp(), x.mul_(2), x.exp()))  # between them somebody wrote
     a, b = minigrad.tensor([0.5, 1.0]), minigrad.tensor([0.5, 1.0])
     for _ in range(2):
         assert [t.tolist() for t in g(a)] == [t.tolist() for t in (b.exp(), b.mul_(2), b.exp())]
-    assert g.source().count("exp(np") == 2
+    assert g.source().count("exp(x0, out") == 2
 
 
 def bias_and_gelu(x, bias):

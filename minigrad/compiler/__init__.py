@@ -25,10 +25,10 @@ from ..nest import flatten
 from . import guards
 from .backward import ended, traced
 from .blocks import Block
-from .emit import Source
 from .names import Kept
 from .outputs import Outputs
 from .passes import simplified
+from .planned import Arena, Planned
 from .program import HostLine, Line, Program, ReadGrad, SetGrad
 from .report import Report
 from .trace import CompileError, Tracer
@@ -42,7 +42,7 @@ _all: weakref.WeakSet[Compiled] = weakref.WeakSet()
 class Replay:
     """One traced call: the program, what it relies on, and how the result is put together again."""
 
-    def __init__(self, tracer: Tracer, result: Any, title: str) -> None:
+    def __init__(self, tracer: Tracer, result: Any, title: str, arena: Arena) -> None:
         leaves, self.rebuild = flatten(result)
         for x in leaves:
             if x is not None and not isinstance(x, Variable):
@@ -57,15 +57,16 @@ class Replay:
         self.guards = guards.Guards(tracer)
         self.names = guards.names_of(tracer.modules.values())
         self.outputs = Outputs(tensors, tracer)
-        self.backward = traced(tracer, tensors, values, self.names, title)
+        self.backward = traced(tracer, tensors, values, self.names, title, arena)
         tracer.check_names()  # hooks have run
         saved = [] if self.backward is None else self.backward.saved
         self.ended = ended(tracer, tensors)
         program = tracer.program([*values, *saved])
         self.program: Program = simplified(program)
         self.count = len(values)
-        self.source = Source(self.program, title, self.names)
-        self.run = self.source.function()
+        self.planned = Planned(self.program, title, self.names, tracer.array_of, arena)
+        self.run: Any = self.planned
+        self.places = self.planned.source.places
         self.seconds: dict[str, float] = {}
         self.clocked: Any = None  # the program with its calls timed
         self.replays = 0  # that were timed
@@ -78,22 +79,22 @@ class Replay:
         with np.errstate(all="ignore"):
             arrays = self.run(
                 *[arguments[i]._array for i in self.program.arguments.values()],
-                *[arguments[i] for i in self.source.places],
+                *[arguments[i] for i in self.places],
             )
         return self.given(arrays, arguments)
 
     def timed(self, arguments: list[Any]) -> Any:
         """One call whose parts are timed; its backward is timed too, whenever it comes."""
         if self.clocked is None:
-            self.clocked = self.source.function(self.seconds)
-        plain, self.run = self.run, self.clocked
+            self.clocked = self.planned.timed(self.seconds)
+        self.run = self.clocked
         if self.backward is not None and self.backward.timed is None:
-            self.backward.timed = self.backward.source.function(self.seconds)
+            self.backward.timed = self.backward.run.timed(self.seconds)
         self.replays += 1
         try:
             return self(arguments)
         finally:
-            self.run = plain
+            self.run = self.planned
 
     def leaves(self, arguments: list[Any]) -> list[Any]:
         """Tensors whose gradient it sets."""
@@ -136,6 +137,7 @@ class Compiled:
         self.retraces = 0
         self._programs: OrderedDict[Any, list[Replay]] = OrderedDict()
         self._lock = threading.RLock()
+        self._arena = Arena()
         self._last: Replay | None = None
         self._timing, self._ready = False, backend.READY[0]
         _all.add(self)
@@ -182,7 +184,7 @@ class Compiled:
         if not given.holds((args, kwargs)):
             raise CompileError(f"compile: {self.title} changes a list or dict that it was given, which a replay doesn't do "
                                f"again; return what is new")  # fmt: skip
-        replay = Replay(tracer, result, self.title)
+        replay = Replay(tracer, result, self.title, self._arena)
         self.retraces += bool(self._programs)
         self._programs.setdefault(key, []).insert(0, replay)
         self._programs.move_to_end(key)
@@ -213,7 +215,8 @@ class Compiled:
     def source(self) -> str:
         """The Python that the last call ran, backward after forward where there is one."""
         replay = self._latest()
-        return replay.source.text + ("" if replay.backward is None else "\n\n" + replay.backward.source.text)
+        backward = replay.backward
+        return replay.planned.source.text + ("" if backward is None else "\n\n" + backward.run.source.text)
 
     def report(self) -> Report:
         """What the last call ran, function by function: calls, bytes, flops, and the seconds if any were timed."""

@@ -10,14 +10,14 @@ import numpy as np
 from .. import backend, errors
 from ..autograd import Node, edge, wrap
 from ..backward import Walk
-from .emit import Source
 from .passes import simplified
+from .planned import Arena, Planned
 from .program import Program, Value
 from .trace import CompileError, Tracer
 
 
 def traced(
-    tracer: Tracer, tensors: list[Any], values: list[Value], names: dict[int, str], title: str
+    tracer: Tracer, tensors: list[Any], values: list[Value], names: dict[int, str], title: str, arena: Arena
 ) -> Backward | None:
     """Traces the walk from the results to what came from outside; None where no result needs a gradient."""
     roots = {
@@ -26,7 +26,7 @@ def traced(
         and not any(u is t for u in tensors[:i]) and not _freed(t._node, tracer.since)
     }  # fmt: skip
     wanted = [m.tensor for m in tracer.met.values() if m.requires_grad]
-    return Backward(tracer, roots, wanted, values, names, title) if roots and wanted else None
+    return Backward(tracer, roots, wanted, values, names, title, arena) if roots and wanted else None
 
 
 def _freed(root: Node, since: int) -> bool:
@@ -66,6 +66,7 @@ class Backward:
         values: list[Value],
         names: dict[int, str],
         title: str,
+        arena: Arena,
     ) -> None:
         self.title = title
         self.roots = [(i, t._array.shape, t._array.dtype) for i, t in roots.items()]
@@ -102,8 +103,8 @@ class Backward:
         self.versions = list(map(tracer.finder, over))  # of what is saved, and then may not be written to
         self.watched = [i for i, v in enumerate(values) if v.memory in memory]
         self.keeps = not made.issuperset(program.outputs)
-        self.source = Source(self.program, f"{title}_gradient", names)
-        self.run = self.source.function()
+        self.run = Planned(self.program, f"{title}_gradient", names, tracer.array_of, arena)
+        self.strides = [g._array.strides for g in seeds]
         self.timed: Any = None  # the same program with its calls timed, while the compiled function is
 
     def follow(self, outs: list[Any], saved: list[Any], arguments: list[Any]) -> None:
@@ -143,10 +144,11 @@ class ReplayNode(Node):
             grads[k] if k < len(grads) and grads[k] is not None else m.zeros(shape, dtype=dtype)
             for k, (_, shape, dtype) in enumerate(self.backward.roots)
         ]
+        run: Any = self.backward.timed or self.backward.run
+        if any(g.strides != traced for g, traced in zip(given, self.backward.strides, strict=True)):
+            run = run.anew  # the plan knows the traced layout alone
         with np.errstate(all="ignore"):
-            return (self.backward.timed or self.backward.run)(
-                *given, *[array for array, _, _ in self.saved.values()]
-            )
+            return run(*given, *[array for array, _, _ in self.saved.values()])
 
     def release(self) -> None:
         self.saved, self.versions, self.freed = {}, [], True

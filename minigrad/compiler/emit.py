@@ -18,23 +18,31 @@ from .. import backend, threads
 from ..autograd import wrap
 from ..backward import add_gradient
 from .blocks import Block, parts
+from .memory import Plan, Recycled
 from .passes import last_uses, written_memory
+from .primitives import Part, Primitive
 from .program import AddGrad, HostLine, Line, Program, ReadGrad, SetData, SetGrad, Value
 
 _LITERALS = (bool, int, float, str, type(None))
 
 
 class Source:
-    """The text of a program, and the objects that its names stand for."""
+    """The text of a program, and the objects that its names stand for. With a plan its arrays have places in a block."""
 
-    def __init__(self, program: Program, title: str, names: dict[int, str]) -> None:
+    def __init__(self, program: Program, title: str, names: dict[int, str], plan: Plan | None = None) -> None:
         self.objects: dict[str, Any] = {}
-        self.calls: dict[str, str] = {}  # names in the text that are called -> what the report calls them
+        self.plan = plan
+        self._placed: dict[Part, str] = {}  # names of arrays in the block
+        self._marks: dict[int, str] = {}  # numbers of lines -> what the report calls what ends there
         self._named: dict[int, str] = {}
         self._blocks: list[str] = []  # the functions that run blocks
+        self._inside = False
+        self._begun: set[Value] = set()  # recycled values that have their memory
         self._parts: set[Any] = set()  # values that the block being written has in parts
         self.title = _identifier(title)
         self._taken = {"np", "array", "map", self.title, *(v.name for v in program.values())}
+        if plan is not None:
+            self._taken |= {v.name for v in plan.layouts}
         self.places = list(dict.fromkeys(
             x.leaf for x in program.lines if isinstance(x, (ReadGrad, SetGrad)) and isinstance(x.leaf, int)
         ))  # fmt: skip  # of the arguments that are wanted as tensors too, after the arrays
@@ -44,7 +52,7 @@ class Source:
         written = written_memory(program)
         for v, t in program.tensors.items():
             wanted = names.get(id(t))
-            if wanted is not None:
+            if wanted is not None and plan is None:  # else they are named already
                 v.name = self._free(wanted)
             lines.append(f"    {v.name} = {self._name(t, f'{v.name}_tensor')}._array")
         for v, array in program.constants.items():
@@ -53,35 +61,58 @@ class Source:
                 lines.append(f"    {v.name} = {m}.array({self._name(array, f'{v.name}_array')}, copy=True)")
             else:
                 self.objects[v.name] = array
-        for line, ends in zip(program.lines, last_uses(program), strict=True):
+        row = None
+        for line, ends in zip(program.lines, last_uses(program) if plan is None else plan.ends, strict=True):
+            if isinstance(line, Primitive) and line.row is not row:
+                row = line.row
+                lines.append(
+                    f"    # {', '.join('_' if v is None else v.name for v in row.results)} = {self._comment(row)}"
+                )
             lines += [f"    {text}" for text in self._line(line)]
+            self._marks[len(lines)] = line.name
+            ends = ends if plan is None else [v for v in ends if self._let_go(v)]
             if ends:
                 lines.append(f"    del {', '.join(v.name for v in ends)}")
-        given = ", ".join(v.name for v in program.outputs)
+        given = ", ".join(map(self._text, program.outputs))
         lines.append(f"    return [{given}]")
+        self.lines = lines
         self.text = "\n\n\n".join([*self._blocks, "\n".join(lines)]) + "\n"
 
-    def function(self, seconds: dict[str, float] | None = None) -> Callable[..., Any]:
-        """The program, ready to be called with the argument arrays; it adds what its calls take to ``seconds``."""
+    def function(self, memory: Any = None, seconds: dict[str, float] | None = None) -> Callable[..., Any]:
+        """The program, ready to be called with the argument arrays; it adds what its lines take to ``seconds``.
+
+        ``memory`` is the block in which a plan's arrays have their places.
+        """
         space = {**self.objects, "array": _array_by(np)}
-        exec(compile(self.text, f"<minigrad.compile {self.title}>", "exec"), space)
+        for part, name in self._placed.items():
+            start = self.plan.places[part.value] + part.offset  # type: ignore[union-attr]
+            space[name] = np.ndarray(part.shape, part.dtype, memory, start, part.strides)
+        text = self.text
         if seconds is not None:
-            space |= {name: _timed(space[name], what, seconds) for name, what in self.calls.items()}
+            clock = self._free("clock")
+            space[clock] = Clock(seconds)
+            lines = [f"{self.lines[0]}\n    {clock}.start()"]
+            for i, line in enumerate(self.lines[1:], 2):
+                lines.append(line + (f"\n    {clock}({self._marks[i]!r})" if i in self._marks else ""))
+            text = "\n\n\n".join([*self._blocks, "\n".join(lines)]) + "\n"
+        exec(compile(text, f"<minigrad.compile {self.title}>", "exec"), space)
         return space[self.title]
 
     # ---- lines -------------------------------------------------------------------------------------------
 
     def _line(self, line: Any) -> list[str]:
+        if isinstance(line, Primitive):
+            return self._primitive(line)
         if isinstance(line, ReadGrad):
             return [f"{line.results[0]} = {self._leaf(line)}._grad._array"]
         if isinstance(line, AddGrad):
             return [
-                f"{self._name(add_gradient, 'add_gradient')}({self._leaf(line)}, {line.value}, {line.own})"
+                f"{self._name(add_gradient, 'add_gradient')}({self._leaf(line)}, {self._text(line.value)}, {line.own})"
             ]
         if isinstance(line, SetData):
-            return [f"{self._leaf(line)}._array = {line.value}"]
+            return [f"{self._leaf(line)}._array = {self._text(line.value)}"]
         if isinstance(line, SetGrad):
-            value = "None" if line.value is None else f"{self._name(wrap, 'wrap')}({line.value})"
+            value = "None" if line.value is None else f"{self._name(wrap, 'wrap')}({self._text(line.value)})"
             return [f"{self._leaf(line)}._grad = {value}"]
         if isinstance(line, HostLine):
             return [self._host(line)]
@@ -96,6 +127,56 @@ class Source:
         if len(targets) == 1:
             return [f"{targets[0]} = {made}({call})"]
         return [f"{', '.join(targets)} = map({made}, {call})"]
+
+    def _primitive(self, line: Primitive) -> list[str]:
+        before, plan = list[str](), self.plan
+        for v in dict.fromkeys(line.reads()):
+            if plan is not None and v in plan.recycled and v not in self._begun:
+                self._begun.add(v)
+                before.append(f"{v} = {self._name(Recycled(plan.recycled[v]), f'memory_of_{v}')}()")
+        given = [self._text(a) for a in line.args] + [f"{k}={self._text(v)}" for k, v in line.kwargs.items()]
+        called = self._name(line.function, line.text) if "." not in line.text else self._method(line)
+        return [*before, f"{called}({', '.join(given)})"]
+
+    def _method(self, line: Primitive) -> str:
+        """``add.reduce`` by its ufunc's name."""
+        name, method = line.text.split(".")
+        reduction: Any = line.function
+        return self._name(reduction.__self__, name) + f".{method}"
+
+    def _part(self, part: Part) -> str:
+        """A part of a value as an expression, or the name of an array in the block."""
+        plan: Any = self.plan
+        v, layout = part.value, plan.layouts[part.value]
+        if v in plan.places:
+            if part not in self._placed:
+                self._placed[part] = self._free(v.name) if part != layout else v.name
+            return self._placed[part]
+        if part == layout:
+            return v.name
+        turned = (layout.shape[::-1], layout.strides[::-1], layout.dtype, 0)
+        if (part.shape, part.strides, part.dtype, part.offset) == turned:
+            return f"{v}.T"
+        memory = f"{v}.base" if v in plan.recycled else _in_order(v.name, layout)
+        return (
+            f"{self._name(np.ndarray, 'ndarray')}({part.shape}, {self._name(part.dtype, part.dtype.name)}, {memory}, "
+            f"{part.offset}, {part.strides})"
+        )
+
+    def _let_go(self, v: Value) -> bool:
+        """Does a name of the function's own stand for it, and is it not wanted at the end?"""
+        plan: Any = self.plan
+        own = v not in plan.places and (v not in plan.parts or plan.parts[v].value is v)
+        outputs = {plan.root(o) for o in plan.program.outputs} | {*plan.program.outputs}
+        return own and v not in outputs and v not in plan.outside
+
+    def _comment(self, row: Line) -> str:
+        """The row's call, for readers."""
+        given = [
+            a.name if isinstance(a, Value) else "…" if isinstance(a, np.ndarray) else repr(a)
+            for a in row.args
+        ]
+        return f"{row.name}({', '.join([*given, *(f'{k}={v!r}' for k, v in row.attrs.items())])})"
 
     def _leaf(self, line: ReadGrad | SetGrad) -> str:
         return f"x{line.leaf}_tensor" if isinstance(line.leaf, int) else self._name(line.leaf, "leaf")
@@ -112,9 +193,9 @@ class Source:
         shape, cuts = parts(block)
         whole = [v for v in dict.fromkeys(block.reads()) if v.shape == block.shape]
         given = ", ".join(v.name for v in dict.fromkeys(block.reads()))
+        taken = ", ".join(self._text(v) for v in dict.fromkeys(block.reads()))
         results = [v for v in block.results if v is not None]
         name = self._free("_".join(dict.fromkeys(line.name for line in block.lines)))
-        self.calls[name] = block.name
         text = [f"def {name}({given}):"]
         for v in results:
             text.append(
@@ -130,6 +211,7 @@ class Source:
         for v in whole:
             text.append(f"                {v}_part = {v}_all[part]")
         self._parts.update(whole)
+        self._inside = True
         for line in block.lines:
             (made,) = line.results
             self._parts.add(made)
@@ -138,24 +220,27 @@ class Source:
                 f"                {held}{made}_part = {self._name(line.function, line.name)}({self._arguments(line)})"
             )
         self._parts.clear()
+        self._inside = False
         work = float(np.prod(block.shape)) * len(block.lines)  # about 1 ns an element and line
         text.append(f"    {self._name(threads.share, 'share')}(run, (), {len(cuts)}, {work})")
         text.append(f"    return {', '.join(v.name for v in results)}")
         self._blocks.append("\n".join(text))
-        return f"{', '.join(v.name for v in results)} = {name}({given})"
+        return f"{', '.join(v.name for v in results)} = {name}({taken})"
 
     def _host(self, line: HostLine) -> str:
         given = [self._text(a) for a in line.args] + [f"{k}={self._text(v)}" for k, v in line.kwargs.items()]
         return f"{self._called(line)}({', '.join(given)})"
 
     def _called(self, line: Any) -> str:
-        name = self._name(line.function, line.name)
-        self.calls[name] = line.name
-        return name
+        return self._name(line.function, line.name)
 
     def _text(self, x: Any) -> str:
-        if isinstance(x, Value):
+        if type(x) is Part:
+            return self._part(x)
+        if isinstance(x, Value) and self._inside:  # of a block's function: its own names
             return f"{x}_part" if x in self._parts else x.name
+        if isinstance(x, Value):
+            return x.name if self.plan is None or x not in self.plan.parts else self._part(self.plan.parts[x])
         if x is np:
             self.objects["np"] = np
             return "np"
@@ -172,7 +257,8 @@ class Source:
             return "..."
         if isinstance(x, dict):
             return "{" + ", ".join(f"{k!r}: {self._text(v)}" for k, v in x.items()) + "}"
-        return self._name(x, type(x).__name__)
+        number = f"_{x}" if isinstance(x, np.generic) else ""
+        return self._name(x, f"{type(x).__name__}{number}")
 
     def _name(self, thing: Any, wanted: str) -> str:
         if id(thing) not in self._named:
@@ -189,14 +275,25 @@ class Source:
         return name
 
 
-def _timed(function: Callable[..., Any], name: str, seconds: dict[str, float]) -> Callable[..., Any]:
-    def call(*args: Any, **kwargs: Any) -> Any:
-        start = time.perf_counter()
-        result = function(*args, **kwargs)
-        seconds[name] = seconds.get(name, 0.0) + time.perf_counter() - start
-        return result
+def _in_order(name: str, layout: Part) -> str:
+    """An array of the layout, as its memory has it."""
+    order = sorted(range(len(layout.shape)), key=lambda i: -layout.strides[i])
+    return name if order == [*range(len(order))] else f"{name}.transpose({order})"
 
-    return call
+
+class Clock:
+    """Adds what each line takes to the seconds of its name."""
+
+    def __init__(self, seconds: dict[str, float]) -> None:
+        self.seconds, self.last = seconds, 0.0
+
+    def start(self) -> None:
+        self.last = time.perf_counter()
+
+    def __call__(self, name: str) -> None:
+        now = time.perf_counter()
+        self.seconds[name] = self.seconds.get(name, 0.0) + now - self.last
+        self.last = time.perf_counter()
 
 
 def _array_by(m: Any) -> Callable[[Any], Any]:

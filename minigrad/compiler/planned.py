@@ -1,0 +1,64 @@
+"""A program in memory that is planned for it, and what it does where that memory is in use."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from .emit import Source
+from .memory import Plan, block
+from .primitives import lowered
+from .program import Program, Value
+
+
+class Arena:
+    """The block of memory that the programs of one compiled function share, one call at a time."""
+
+    def __init__(self) -> None:
+        self.memory = block(1)
+        self.lock = threading.Lock()
+
+    def of(self, nbytes: int) -> Any:
+        """The block, larger if need be."""
+        if nbytes > self.memory.nbytes:
+            self.memory = block(nbytes)
+        return self.memory
+
+
+class Planned:
+    """A program, called with arrays. In another thread's call, or one within a call, its arrays are made anew."""
+
+    def __init__(
+        self,
+        program: Program,
+        title: str,
+        names: dict[int, str],
+        array_of: Callable[[Value], Any],
+        arena: Arena,
+    ) -> None:
+        self.plain = Source(program, title, names)
+        self.anew = self.plain.function()
+        self.plan = Plan(lowered(program, array_of))
+        self.source = Source(self.plan.program, title, names, self.plan)
+        self.arena = arena
+        self.memory: Any = None
+        self.function: Callable[..., Any] = self.anew
+
+    def __call__(self, *arrays: Any) -> Any:
+        arena = self.arena
+        if not arena.lock.acquire(False):
+            return self.anew(*arrays)
+        try:
+            if self.memory is not arena.memory:
+                self.memory = arena.of(self.plan.size)
+                self.function = self.source.function(self.memory)
+            return self.function(*arrays)
+        finally:
+            arena.lock.release()
+
+    def timed(self, seconds: dict[str, float]) -> Any:
+        """The program with memory of its own, which adds what its lines take to ``seconds``; ``anew`` as well."""
+        made: Any = self.source.function(block(self.plan.size), seconds)
+        made.anew = self.plain.function(None, seconds)
+        return made

@@ -1,0 +1,174 @@
+"""Memory of compiled functions: planned once, never made anew, and never taken from somebody who holds it."""
+
+import gc
+import threading
+import tracemalloc
+
+import numpy as np
+import pytest
+
+import minigrad
+from minigrad import nn
+from minigrad.compiler import memory
+
+
+@pytest.fixture(autouse=True)
+def reference():
+    with minigrad.kernels("off"):
+        yield
+
+
+def training(width=32):
+    minigrad.manual_seed(0)
+    model = nn.Sequential(nn.Linear(16, width), nn.Tanh(), nn.LayerNorm(width), nn.Linear(width, 4))
+    optimizer = minigrad.optim.SGD(model.parameters(), lr=0.1)
+
+    def step(x, y):
+        optimizer.zero_grad()
+        loss = ((model(x) - y) ** 2).mean()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    return model, step
+
+
+def batches(n):
+    rng = np.random.default_rng(0)
+    return [
+        [minigrad.from_numpy(rng.normal(size=(8, k)).astype(np.float32)) for k in (16, 4)] for _ in range(n)
+    ]
+
+
+@pytest.mark.parametrize("at_end", [False, True])
+def test_a_replay_makes_no_arrays(at_end):
+    model, _ = training(width=8192)
+
+    def gradients(x, y):
+        if not at_end:
+            model.zero_grad()
+        loss = ((model(x) - y) ** 2).mean()
+        loss.backward()
+        if at_end:
+            model.zero_grad()
+        return loss
+
+    compiled = minigrad.compile(gradients)
+    x, y = batches(1)[0]
+    for _ in range(3):
+        compiled(x, y)
+    gc.collect()
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        compiled(x, y)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    smallest = 8 * 8192 * 4  # an activation, in bytes
+    assert peak - before < smallest / 4, (peak, before)  # objects of Python, NumPy's buffers of a fixed size
+
+
+def test_results_and_gradients_that_are_held_stay_what_they_were():
+    model, step = training()
+    other, eager = training()
+    compiled = minigrad.compile(step)
+    held, wanted = [], []
+    for x, y in batches(6):
+        loss, same = compiled(x, y), eager(x, y)
+        held.append([loss, *(p.grad for p in model.parameters()), model[0].weight.grad.T])
+        wanted.append([same.detach().numpy().copy(), *(p.grad.numpy().copy() for p in other.parameters()),
+                       other[0].weight.grad.T.numpy().copy()])  # fmt: skip
+    for ours, theirs in zip(held, wanted, strict=True):
+        for a, b in zip(ours, theirs, strict=True):
+            np.testing.assert_array_equal(a.detach().numpy(), b)
+
+
+def test_a_view_a_numpy_array_and_a_buffer_keep_memory_too():
+    f = minigrad.compile(lambda x: x * 2)
+    keep = []
+    for i in range(5):
+        out = f(minigrad.full((4,), float(i)))
+        keep.append((out[1:], out.numpy(), memoryview(out.numpy()), out.view(2, 2).T)[i % 4])
+        del out
+    for i, kept in enumerate(keep):
+        assert set(np.asarray(kept).reshape(-1).tolist()) == {2.0 * i}
+
+
+def test_memory_that_nobody_holds_is_taken_again():
+    f = minigrad.compile(lambda x: x * 2)
+    x = minigrad.ones(64)
+    f(x)
+    where = {f(x).data_ptr() for _ in range(5)}
+    assert len(where) == 1
+    a = f(x)
+    assert f(x).data_ptr() not in {a.data_ptr()} and a.data_ptr() in where
+
+
+def test_two_forwards_before_their_backwards_keep_what_each_saved():
+    f = minigrad.compile(lambda x, w: (x * w).exp() * x)
+    x = [minigrad.tensor([0.5, 1.0]), minigrad.tensor([2.0, -1.0])]
+    w = minigrad.tensor([0.25, 0.5], requires_grad=True)
+    for t in x:
+        f(t, w).sum().backward()
+    wanted, w.grad = w.grad.clone(), None
+    outs = [f(t, w) for t in x]
+    for out in reversed(outs):
+        out.sum().backward()
+    np.testing.assert_array_equal(w.grad.numpy(), wanted.numpy())
+
+
+def test_two_threads_and_calls_within_calls_don_t_share_memory():
+    f = minigrad.compile(lambda x: ((x * 2).exp() + 1).log().sum(0) * 3)
+    xs = [minigrad.from_numpy(np.random.default_rng(i).normal(size=(200, 300))) for i in range(4)]
+    wanted = [f(x).numpy().copy() for x in xs]
+    wrong = []
+
+    def work(i):
+        for _ in range(50):
+            if not np.array_equal(f(xs[i]).numpy(), wanted[i]):
+                wrong.append(i)
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert wrong == []
+
+
+def test_gradients_of_another_layout_are_right():
+    f = minigrad.compile(lambda x: (x.exp() * 2).tanh())
+    x = minigrad.from_numpy(np.random.default_rng(0).normal(size=(3, 5))).requires_grad_()
+    g = minigrad.from_numpy(np.random.default_rng(1).normal(size=(5, 3))).T
+    f(x).sum().backward()
+    for seed in (g, minigrad.ones(1).double().expand(3, 5), minigrad.ones(3, 5).double()):
+        x.grad = None
+        f(x).backward(seed)
+        (wanted,) = minigrad.autograd.grad((x.exp() * 2).tanh(), x, seed)
+        np.testing.assert_array_equal(x.grad.numpy(), wanted.numpy())
+
+
+def test_places_don_t_overlap_while_they_are_needed_and_are_used_again():
+    f = minigrad.compile(lambda x: ((((x + 1).exp() @ x.T).tanh() @ x).sqrt() * x).sum())
+    f(minigrad.rand(40, 40))
+    plan = f._last.planned.plan
+    lines = plan.program.lines
+    span = {v: [i for i, line in enumerate(lines) if v in {*line.reads()}] for v in plan.places}
+    for a in plan.places:
+        for b in plan.places:
+            apart = plan.places[a] + a.nbytes <= plan.places[b] or plan.places[b] + b.nbytes <= plan.places[a]
+            if a is not b and not apart:  # one ends where, at the earliest, the other begins
+                assert span[a][-1] <= span[b][0] or span[b][-1] <= span[a][0], (a, b)
+    assert 0 < plan.size < sum(v.nbytes for v in plan.places)
+    assert all(start % memory.LINE == 0 for start in plan.places.values())
+
+
+def test_a_block_begins_at_a_line_of_the_cache():
+    for n in (1, 63, 64, 1000, 2**20):
+        made = memory.block(n)
+        assert (
+            made.nbytes == n
+            and made.__array_interface__["data"][0] % memory.LINE == 0
+            and made.flags.writeable
+        )
