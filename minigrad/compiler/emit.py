@@ -19,9 +19,9 @@ from ..autograd import wrap
 from ..backward import add_gradient
 from .blocks import Block, parts
 from .memory import Plan, Recycled
-from .passes import last_uses, written_memory
+from .passes import last_uses
 from .primitives import Part, Primitive
-from .program import AddGrad, HostLine, Line, Program, ReadGrad, SetData, SetGrad, Value
+from .program import AddGrad, HostLine, Line, Program, ReadGrad, SetData, SetGrad, Value, written_memory
 
 _LITERALS = (bool, int, float, str, type(None))
 

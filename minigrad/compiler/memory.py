@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from .primitives import Lowered, Part, Primitive
-from .program import AddGrad, SetGrad, Value
+from .program import Value, leaves
 
 LINE = 64  # bytes that places begin at multiples of: a line of the cache
 
@@ -32,7 +32,7 @@ class Plan:
             if isinstance(line, Primitive):
                 makes[i] = [v for v in dict.fromkeys(line.reads()) if v in self._written and v not in made]
                 made.update(makes[i])
-        left = {r for v in self._leaving() if (r := self.root(v)) in made}
+        left = {r for v in leaves(self.program) if (r := self.root(v)) in made}
         self.recycled = {v: self.layouts[v] for v in made if v in left}
         last = {v: i for i, line in enumerate(lines) for v in self._roots(line)}
         self.ends: list[list[Value]] = [[] for _ in lines]
@@ -66,16 +66,6 @@ class Plan:
             r = self.root(v)
             if r is not None:
                 yield r
-
-    def _leaving(self) -> Iterator[Value]:
-        yield from self.program.outputs
-        for line in self.program.lines:
-            if (
-                isinstance(line, SetGrad)
-                and line.value is not None
-                and (not isinstance(line, AddGrad) or line.own)
-            ):
-                yield line.value
 
     def _in_place(self, line: Any, made: Value, i: int, last: dict[Value, int]) -> int | None:
         """The place of an operand that is read here for the last time, element by element, in the result's layout."""

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from .blocks import with_blocks
-from .program import AddGrad, HostLine, Line, Program, ReadGrad, Value, replaced
+from .program import AddGrad, HostLine, Line, Program, ReadGrad, Value, replaced, written_memory
 
 
 def simplified(program: Program) -> Program:
@@ -69,12 +69,6 @@ def without_repeats(program: Program) -> Program:
                 same[old] = new
     outputs = [same.get(v, v) for v in program.outputs]
     return Program(lines, program.arguments, program.tensors, program.constants, outputs)
-
-
-def written_memory(program: Program) -> set[int]:
-    """What lines may write to, what becomes a ``.grad`` and what leaves the program."""
-    written = {v.memory for line in program.lines if not getattr(line, "pure", False) for v in line.reads()}
-    return written | {v.memory for v in program.outputs}
 
 
 def _frozen(nest: Any) -> Any:

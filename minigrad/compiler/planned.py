@@ -8,7 +8,7 @@ from typing import Any
 
 from .emit import Source
 from .memory import Plan, block
-from .primitives import lowered
+from .primitives import lowered, without_repeats
 from .program import Program, Value
 
 
@@ -39,7 +39,7 @@ class Planned:
     ) -> None:
         self.plain = Source(program, title, names)
         self.anew = self.plain.function()
-        self.plan = Plan(lowered(program, array_of))
+        self.plan = Plan(without_repeats(lowered(program, array_of)))
         self.source = Source(self.plan.program, title, names, self.plan)
         self.arena = arena
         self.memory: Any = None

@@ -170,6 +170,24 @@ def replaced(nest: Any, change: Callable[[Any], Any]) -> Any:
     return change(nest)
 
 
+def written_memory(program: Program) -> set[int]:
+    """What lines may write to, what becomes a ``.grad`` and what leaves the program."""
+    written = {v.memory for line in program.lines if not getattr(line, "pure", False) for v in line.reads()}
+    return written | {v.memory for v in program.outputs}
+
+
+def leaves(program: Program) -> Iterator[Value]:
+    """What leaves the program: its results, and what becomes a ``.grad`` or a tensor's data."""
+    yield from program.outputs
+    for line in program.lines:
+        if (
+            isinstance(line, SetGrad)
+            and line.value is not None
+            and (not isinstance(line, AddGrad) or line.own)
+        ):
+            yield line.value
+
+
 def row_of(function: Any) -> tuple[Any, str]:
     """The row that a function is a forward, a rule or a kernel of, and how to call it in the source."""
     function = inner(function)
