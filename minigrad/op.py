@@ -103,6 +103,8 @@ class Op:
     has none; ``constant``: inputs that have none; ``surrogate``: attributes that make the rule, on purpose,
     not the derivative.
 
+    How the compiler may write it. ``rewrites``: "neg(neg(x)) -> x", rows of equal results, to the bit.
+
     How it is called. ``public`` function, ``method``; ``spread``: an attribute that may be given as several
     arguments; ``numpy``: what a rule calls it as, ``m.name``.
 
@@ -136,6 +138,7 @@ class Op:
         integer: bool = False,
         surrogate: Sequence[str] = (),
         ulp: float = 4.0,
+        rewrites: Sequence[str] = (),
     ) -> None:
         self.name = forward.__name__.rstrip("_") if not mutates else forward.__name__
         self.forward, self.doc = forward, inspect.getdoc(forward) or ""
@@ -147,6 +150,7 @@ class Op:
         self.method, self.public = method, public
         self.spread, self.integer = spread, integer
         self.ulp, self.surrogate, self.constant = ulp, tuple(surrogate), tuple(constant)
+        self.rewrites = tuple(rewrites)
         self.gradient = gradient  # None: declared not differentiable; ...: a rule must follow
         self.rules: list[Rule] = []
         self.kernels: dict[tuple[str, str, Any], Any] = {}  # (set, array module, dtype) -> backend.Kernel

@@ -528,7 +528,9 @@ def test_threads_share_the_parts_of_a_block_to_the_same_bits_every_time(small_pa
     wanted = compiled.function(x).numpy()
     for _ in range(50):
         assert same(compiled(x).numpy(), wanted)
-    assert len(pieces) >= 40 and {*pieces} == {200}  # some calls are traced: the first, or when a kernel becomes ready
+    assert len(pieces) >= 40 and {*pieces} == {
+        200
+    }  # some calls are traced: the first, or when a kernel becomes ready
 
 
 def test_kernels_run_in_blocks_and_where_one_declines_the_row_does():

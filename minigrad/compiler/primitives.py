@@ -554,6 +554,9 @@ class Namespace:
             return np.asarray(x, dtype)
         return x if dtype is None or x.dtype == dtype else x.astype(dtype)
 
+    def array(self, x: Any, *, copy: bool = True, order: Any = "K") -> Any:
+        return x.copy(order) if type(x) is Recorded and copy else self._constant("array", np.array(x), (), {})
+
     def ascontiguousarray(self, x: Any) -> Any:
         if type(x) is not Recorded:
             return np.ascontiguousarray(x)

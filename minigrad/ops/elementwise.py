@@ -12,7 +12,9 @@ from ..op import case, elementwise, floats
 # ---- arithmetic ------------------------------------------------------------------------------------------
 
 
-@elementwise(promote="same", public=False)
+@elementwise(
+    promote="same", public=False, rewrites=["add(x, neg(y)) -> sub(x, y)", "add(neg(x), y) -> sub(y, x)"]
+)
 def add(m, x, y):
     """x + y."""
     return m.logical_or(x, y) if _is_bool(x) and _is_bool(y) else m.add(x, y)
@@ -32,7 +34,9 @@ def _is_bool(x: Any) -> bool:
     return getattr(getattr(x, "dtype", None), "kind", None) == "b" or isinstance(x, bool)
 
 
-@elementwise(promote="same", public=False, numpy="subtract")
+@elementwise(
+    promote="same", public=False, numpy="subtract", rewrites=["sub(x, neg(y)) -> add(x, y)", "sub(x, 0) -> x"]
+)
 def sub(m, x, y):
     """x - y."""
     return m.subtract(x, y)
@@ -48,7 +52,11 @@ def _(m, g):
     return -g
 
 
-@elementwise(promote="same", numpy="multiply")
+@elementwise(
+    promote="same",
+    numpy="multiply",
+    rewrites=["mul(x, 1) -> x", "mul(1, x) -> x", "mul(neg(x), neg(y)) -> mul(x, y)"],
+)
 def mul(m, x, y):
     """x · y."""
     return m.multiply(x, y)
@@ -64,7 +72,12 @@ def _(m, g, x):
     return g * x
 
 
-@elementwise(domain=((-2, 2), (0.5, 2)), public=False, numpy="divide")
+@elementwise(
+    domain=((-2, 2), (0.5, 2)),
+    public=False,
+    numpy="divide",
+    rewrites=["div(x, 1) -> x", "div(neg(x), neg(y)) -> div(x, y)"],
+)
 def div(m, x, y):
     """x / y."""
     return m.divide(x, y)
@@ -136,7 +149,13 @@ def _(m, g, x, y):
     return -g * m.trunc(x / y)
 
 
-@elementwise(promote="same", numpy="power", domain=((0.5, 2), (-2, 2)), public=False)
+@elementwise(
+    promote="same",
+    numpy="power",
+    domain=((0.5, 2), (-2, 2)),
+    public=False,
+    rewrites=["pow(x, 1) -> x", "pow(neg(x), 2) -> pow(x, 2)"],
+)
 def pow(m, x, y):
     """xʸ; of booleans, true but where x is false and y true."""
     return m.power(x, y) if not (_is_bool(x) and _is_bool(y)) else m.logical_or(x, m.logical_not(y))
@@ -154,7 +173,7 @@ def _(m, g, x, y, out):
     return m.where((x == 0) & (y >= 0), 0.0, g * out * m.log(m.where(x == 0, 1.0, x)))
 
 
-@elementwise(promote="same", numpy="negative")
+@elementwise(promote="same", numpy="negative", rewrites=["neg(neg(x)) -> x"])
 def neg(m, x):
     """-x."""
     return m.negative(x)
@@ -165,7 +184,13 @@ def _(m, g):
     return -g
 
 
-@elementwise(promote="same", kinks=(0,), analytic=False, numpy="abs")
+@elementwise(
+    promote="same",
+    kinks=(0,),
+    analytic=False,
+    numpy="abs",
+    rewrites=["abs(neg(x)) -> abs(x)", "abs(abs(x)) -> abs(x)"],
+)
 def abs(m, x):
     """|x|, with gradient sign(x), so 0 at 0."""
     return m.abs(x)
@@ -198,7 +223,7 @@ def _(m, g, out):
     return -g * out * out
 
 
-@elementwise(promote="same", kinks=(0,), analytic=False)
+@elementwise(promote="same", kinks=(0,), analytic=False, rewrites=["maximum(x, x) -> x"])
 def maximum(m, x, y):
     """max(x, y) element by element; a tie shares the gradient equally. NaN wins."""
     return m.maximum(x, y)
@@ -214,7 +239,7 @@ def _(m, g, x, y):
     return m.where(y > x, g, m.where(x == y, 0.5 * g, 0.0))
 
 
-@elementwise(promote="same", kinks=(0,), analytic=False)
+@elementwise(promote="same", kinks=(0,), analytic=False, rewrites=["minimum(x, x) -> x"])
 def minimum(m, x, y):
     """min(x, y) element by element; a tie shares the gradient equally. NaN wins."""
     return m.minimum(x, y)
@@ -252,7 +277,7 @@ def _(m, g, x, end):
     return g * (end - x)
 
 
-@elementwise(promote="same", constant=("condition",), public=False)
+@elementwise(promote="same", constant=("condition",), public=False, rewrites=["where(c, x, x) -> x"])
 def where(m, condition, x, y):
     """x where the condition holds, y elsewhere."""
     return m.where(condition, x, y)
@@ -397,7 +422,7 @@ def isfinite(m, x):
 # ---- rounding: gradient zero where there is one ----------------------------------------------------------
 
 
-@elementwise(promote="same", domain=(0.1, 0.9), analytic=False)
+@elementwise(promote="same", domain=(0.1, 0.9), analytic=False, rewrites=["floor(floor(x)) -> floor(x)"])
 def floor(m, x):
     """⌊x⌋."""
     return m.floor(x) if x.dtype.kind in "fV" else m.array(x, copy=True)
@@ -408,7 +433,7 @@ def _(m, g):
     return m.zeros_like(g)
 
 
-@elementwise(promote="same", domain=(0.1, 0.9), analytic=False)
+@elementwise(promote="same", domain=(0.1, 0.9), analytic=False, rewrites=["ceil(ceil(x)) -> ceil(x)"])
 def ceil(m, x):
     """⌈x⌉."""
     return m.ceil(x) if x.dtype.kind in "fV" else m.array(x, copy=True)
@@ -419,7 +444,7 @@ def _(m, g):
     return m.zeros_like(g)
 
 
-@elementwise(promote="same", domain=(0.1, 0.9), analytic=False)
+@elementwise(promote="same", domain=(0.1, 0.9), analytic=False, rewrites=["trunc(trunc(x)) -> trunc(x)"])
 def trunc(m, x):
     """x without its fraction."""
     return m.trunc(x) if x.dtype.kind in "fV" else m.array(x, copy=True)
@@ -556,7 +581,7 @@ def _(m, g, out):
     return -0.5 * g * out * out * out
 
 
-@elementwise(promote="same")
+@elementwise(promote="same", rewrites=["square(neg(x)) -> square(x)", "square(abs(x)) -> square(x)"])
 def square(m, x):
     """x²."""
     return m.square(x) if x.dtype.kind != "b" else x.astype(m.int64)
@@ -578,7 +603,7 @@ def _(m, g, x):
     return g * m.cos(x)
 
 
-@elementwise(flops=8)
+@elementwise(flops=8, rewrites=["cos(neg(x)) -> cos(x)"])
 def cos(m, x):
     """cos x, x in radians."""
     return m.cos(x)
@@ -743,7 +768,7 @@ def _(m, g, x, min, max):
 # ---- activations -----------------------------------------------------------------------------------------
 
 
-@elementwise(promote="same", kinks=(0,), analytic=False)
+@elementwise(promote="same", kinks=(0,), analytic=False, rewrites=["relu(relu(x)) -> relu(x)"])
 def relu(m, x):
     """max(x, 0), with gradient 0 at 0."""
     return m.maximum(x, 0)

@@ -65,7 +65,7 @@ def _(m, g, x):
     return g * m.cosh(x)
 
 
-@elementwise(flops=10)
+@elementwise(flops=10, rewrites=["cosh(neg(x)) -> cosh(x)"])
 def cosh(m, x):
     """(eˣ + e⁻ˣ) / 2."""
     return m.cosh(x)
