@@ -212,12 +212,10 @@ class Optimizer:
         if closure is not None:
             with enable_grad():
                 loss = closure()
-        for group in self.param_groups:
-            for p in group["params"]:
-                if p.grad is not None:
-                    self._check_gradient(p, p.grad)
-                    row, inputs, attrs = self._update(group, p)
-                    apply(OPS[row], inputs, attrs)
+        given = [(group, p) for group in self.param_groups for p in group["params"] if p.grad is not None]
+        for _, p in given:
+            self._check_gradient(p, p.grad)
+        apply_all([self._update(group, p) for group, p in given])
         return loss
 
     def _update(self, group: dict[str, Any], param: Tensor) -> Update:
@@ -344,6 +342,37 @@ def _no_hooks() -> dict[str, dict[int, Hook]]:
     }
 
 
+def apply_all(updates: Sequence[Update]) -> None:
+    """Applies updates in their order; neighbours of one row, dtype and attributes are one call of its kernel's ``many``."""
+    state, start = STATE.get(), 0
+    seen = state.recorder is not None or state.journal is not None  # by somebody who wants one at a time
+    while start < len(updates):
+        row, first, attrs = updates[start]
+        op, array = OPS[row], first[0]._array
+        kernel = None if seen or not op.kernels else backend.select(op, backend.module_of(array), array.dtype)
+        many = getattr(getattr(kernel, "forward", None), "many", None)
+        end = start + 1
+        if many is not None:
+            while end < len(updates) and updates[end][0] == row and updates[end][2] == attrs:
+                if updates[end][1][0]._array.dtype != array.dtype:
+                    break
+                end += 1
+            together = [
+                [None if t is None else t._array for t in inputs] for _, inputs, _ in updates[start:end]
+            ]
+            done = many(together, attrs)
+        else:
+            done = 0
+        for i, (_, inputs, _) in enumerate(updates[start:end]):
+            if i >= done:
+                apply(op, inputs, attrs)
+            else:
+                for t, name in zip(inputs, op.inputs, strict=False):
+                    if t is not None and name in op.mutates:
+                        t._writes[0] += 1
+        start = end
+
+
 # ---- what subclasses use ---------------------------------------------------------------------------------
 
 WORDS = {"lr": "learning rate", "eps": "epsilon value"}
@@ -409,7 +438,7 @@ def accumulated(state: dict[str, Any], key: str, function: Callable[..., None], 
         t = state[key] = scalar(float(t))
     autograd.run(function, backend.module_of(t._array).m, t._array, by=by)
     t._writes[0] += 1
-    return t.item()
+    return t._array.item()
 
 
 def _add(m: Any, a: Any, *, by: float) -> None:
