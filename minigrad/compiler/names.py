@@ -32,7 +32,7 @@ class Kept:
     def __init__(self, value: Any, depth: int = 3) -> None:
         self.value = value
         self.parts: Any = None
-        if depth and isinstance(value, _NESTS):
+        if depth and issubclass(type(value), _NESTS):  # isinstance would ask a proxy for its class
             inner = _inner(value) if len(value) <= _LONG else []
             self.parts = (len(value), [Kept(x, depth - 1) for x in inner])
 
