@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from minigrad.op import OPS
 
@@ -46,13 +47,33 @@ def chosen(
     return {**found, **all_row_workloads(rows, elements)}
 
 
-def large(limit: int = 124_000_000, sides: int = 5) -> int:
-    """Parameters of the large AdamW: GPT-2's 124 million, or what fits half of the memory that is free.
+def need(packages: Sequence[str]) -> int:
+    """Bytes that AdamW holds for a parameter, in sides of these packages and the float64 run together, as measured.
 
-    A side holds parameter, gradient and two moments, about as much again in temporaries, and the float64 run twice that.
+    Everyone holds parameter, gradient and two moments, 16 bytes; torch and the libraries of pure functions more for a while.
     """
-    try:
-        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):
-        return limit // 10
-    return max(1_000_000, min(limit, int(free / 2 / (sides * 32 + 64))))
+    return 44 + sum({"minigrad": 21, "torch": 30}.get(p, 33) for p in packages)
+
+
+def large(packages: Sequence[str], limit: int = 124_000_000) -> tuple[int, str]:
+    """Parameters of the large AdamW, GPT-2's 124 million or what fits nine tenths of the free memory; and words on it."""
+    free, bytes_each = available(), need(packages)
+    told = f"the large adamw holds {limit * bytes_each / 1e9:.1f} GB in its {len(packages) + 1} processes"
+    if not free:
+        return limit, f"{told}, if there are so many"
+    if limit * bytes_each <= 0.9 * free:
+        return limit, f"{told}; {free / 1e9:.1f} GB are free"
+    fits = max(1_000_000, int(0.9 * free / bytes_each))
+    return fits, (
+        f"{told} with {limit / 1e6:.0f}M parameters, but {free / 1e9:.1f} GB are free: it has {fits / 1e6:.0f}M; fewer "
+        "--sides make room"
+    )
+
+
+def available() -> int:
+    """Bytes of memory that are free or can be, where the system tells; else 0."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    return 0

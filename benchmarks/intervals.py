@@ -12,7 +12,7 @@ FEWEST = 3  # rounds below which nothing is claimed
 
 
 class Ratio(NamedTuple):
-    """How many times as long the first took as the second, and the interval that holds it with 95 %."""
+    """How many times as much the first took as the second, and the interval that holds it with 95 %."""
 
     median: float
     low: float

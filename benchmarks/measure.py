@@ -53,7 +53,9 @@ class Outcome:
     seconds: list[float] = field(default_factory=list)  # a call, by its own clock, one figure a round
     waited: list[float] = field(default_factory=list)  # the same by the driver's clock
     calls: int = 0  # in a round
-    peak: int | None = None  # bytes of memory beyond what the imported library takes
+    peaks: list[int] = field(
+        default_factory=list
+    )  # bytes beyond those before the workload was built, a round each
     error: float = 0.0  # the largest that a check found
 
     @property
@@ -63,7 +65,7 @@ class Outcome:
     def refuse(self, status: str, why: str) -> None:
         """From here on the side is out, and has no time."""
         self.status, self.why = status, why
-        self.seconds, self.waited, self.peak = [], [], None
+        self.seconds, self.waited, self.peaks = [], [], []
 
 
 def measure(
@@ -104,7 +106,9 @@ def measure(
             if answer:
                 outcome.seconds.append(answer["seconds"])
                 outcome.waited.append(waited)
-                outcome.calls, outcome.peak = repeats, answer["peak"] if workload.process else None
+                outcome.calls = repeats
+                if workload.process and answer["peak"]:
+                    outcome.peaks.append(answer["peak"])
         if number in checked or workload.stateful:
             oracle.ask("ready", number, repeats if workload.stateful else 1)
             oracle.ask("go")
@@ -148,12 +152,12 @@ def measure(
     oracle.ask("open", workload.name, plan.seed)
     lap(0, FIRST)
     for outcome in outcomes.values():  # the first round was for warming up
-        outcome.seconds, outcome.waited = [], []
+        outcome.seconds = []
     lap(1, FIRST)
     racing = [o for o in outcomes.values() if o.seconds]
     repeats = _repeats([o.seconds[-1] for o in racing], plan.sample) if racing else 1
     for outcome in racing:
-        outcome.seconds, outcome.waited = [], []
+        outcome.seconds, outcome.waited, outcome.peaks = [], [], []
     for number in range(2, plan.rounds + 2 if racing else 2):
         lap(number, repeats)
         tick()

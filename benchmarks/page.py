@@ -22,7 +22,7 @@ from minigrad.pictures.svg import (
 )
 from minigrad.pictures.training import ticks
 
-from .report import against, away, duration, entries, median, noise, verdict, yardstick
+from .report import against, away, duration, entries, median, noise, size, verdict, yardstick
 
 COLOURS = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY, FAINT)
 STYLE = """
@@ -49,11 +49,12 @@ def html(found: dict[str, Any]) -> str:
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"/><title>minigrad bench</title>'
         f"<style>{STYLE}</style></head><body>\n<h1>minigrad bench</h1>\n"
         f"<p>{escape(found['began'])}, {found['seconds']:.0f} s. {told}{escape('; '.join(noise(found)).capitalize())}.{missing}</p>\n"
-        f"<table>{facts}</table>\n" + "".join(f"<p>{p}</p>\n" for p in map(str, pictures)) + "<h2>Times</h2>\n"
-        "<p>The median of the rounds; shorter bars are faster. The ratio is the fastest peer's time over the side's (the "
-        "reference's where there is no peer): above 1 the side is ahead. In brackets its 95 % bootstrap interval; a tie "
-        "where that spans 1.</p>\n<table><tr><th>workload</th><th>side</th><th>time</th><th></th><th>of roof</th>"
-        f"<th>peak</th><th>ratio</th></tr>\n{_rows(found, colours)}</table>\n</body></html>\n"
+        f"<table>{facts}</table>\n" + "".join(f"<p>{p}</p>\n" for p in map(str, pictures)) + "<h2>Times and memory</h2>\n"
+        "<p>The median of the rounds; shorter bars are better. The ratio is the faster torch's time over the side's (the "
+        "reference's where there is no torch): above 1 the side is ahead. In brackets its 95 % bootstrap interval; a tie "
+        "where that spans 1. Memory likewise, against the torch that needs less: the peak beyond what was held before the "
+        "workload was built.</p>\n<table><tr><th>workload</th><th>side</th><th></th><th></th><th>of roof</th>"
+        f"<th>ratio</th></tr>\n{_rows(found, colours)}</table>\n</body></html>\n"
     )  # fmt: skip
 
 
@@ -66,31 +67,35 @@ def colours_of(found: dict[str, Any]) -> dict[str, str]:
 def _rows(found: dict[str, Any], colours: dict[str, str]) -> str:
     lines = []
     for workload, threads, results in entries(found):
-        other = yardstick(results)
-        longest = max((median(r) for r in results if r["seconds"]), default=1.0)
         title = escape(workload) + _span(f", {threads} thread{'s' if threads > 1 else ''}", "faint")
-        for r in results:
-            mark = "" if r["status"] in ("ok", "missing") else _span(r["status"], "refused") + " "
-            cells = _cell(title) + _cell(escape(r["side"]))
-            if r["seconds"]:
-                bar = max(1.0, 200 * median(r) / longest)
-                share = f"{r['floor'] / median(r):.0%}" if r["floor"] else ""
-                peak = f"{r['peak'] / 1e6:,.0f} MB" if r["peak"] and r["peak"] > 0 else ""
-                told = (
-                    escape(r["why"])
-                    if mark
-                    else "compared with"
-                    if r is other
-                    else verdict(against(r, other))
-                )
-                cells += _cell(duration(median(r)), "number")
-                cells += _cell(f'<div style="width: {bar:.0f}px; background: {colours[r["side"]]}"></div>')
-                cells += _cell(share, "number") + _cell(peak, "number") + _cell(mark + told)
-            else:
-                cells += f'<td colspan="5">{mark}{escape(r["why"])}</td>'
-            lines.append(f'<tr class="first">{cells}</tr>' if title else f"<tr>{cells}</tr>")
-            title = ""
+        lines += _block(title, "first", results, "seconds", colours)
+        lines += _block("peak memory", "", [r for r in results if r["peaks"]], "peaks", colours)
     return "\n".join(lines)
+
+
+def _block(
+    title: str, kind: str, results: list[dict[str, Any]], of: str, colours: dict[str, str]
+) -> list[str]:
+    """The lines of a workload, by its sides' seconds or peaks."""
+    lines, other = [], yardstick(results, of)
+    longest = max((median(r, of) for r in results if r[of]), default=1.0)
+    ahead = ("faster", "slower") if of == "seconds" else ("less", "more")
+    for r in results:
+        mark = "" if r["status"] in ("ok", "missing") else _span(r["status"], "refused") + " "
+        cells = _cell(title, "" if kind else "faint") + _cell(escape(r["side"]))
+        if r[of]:
+            value = median(r, of)
+            bar = max(1.0, 200 * value / longest)
+            share = f"{r['floor'] / value:.0%}" if r["floor"] and of == "seconds" else ""
+            told = escape(r["why"]) if mark else verdict(against(r, other, of), *ahead)
+            cells += _cell(duration(value) if of == "seconds" else size(value), "number")
+            cells += _cell(f'<div style="width: {bar:.0f}px; background: {colours[r["side"]]}"></div>')
+            cells += _cell(share, "number") + _cell(mark + ("compared with" if r is other else told))
+        else:
+            cells += f'<td colspan="4">{mark}{escape(r["why"])}</td>'
+        lines.append(f'<tr class="{kind}">{cells}</tr>' if title and kind else f"<tr>{cells}</tr>")
+        title = ""
+    return lines
 
 
 def _cell(words: str, kind: str = "") -> str:

@@ -24,6 +24,7 @@ from .measure import Outcome, Plan, measure, refuse_impossible
 from .workload import Workload
 
 ROUNDS = {"whole": 15, "rows": 7}
+SLOW = ("torch.compile", "compiled", *(s.name for s in sides.BESIDE))
 REST = 0.03  # seconds: OpenBLAS's threads spin for about as long before they sleep
 
 
@@ -47,7 +48,9 @@ def bench(options: Any) -> int:
             f"no side is called {unknown[0]!r}: expected any of {', '.join(known)}{nearest(unknown[0], known)}"
         )
     elements = options.elements or (2**14 if options.quick else 2**18)
-    parameters = 8_000_000 if options.quick else catalogue.large()
+    parameters, told = catalogue.large(
+        [known[n].package for n in names if not sides.absent(known[n])], 8_000_000 if options.quick else 124_000_000
+    )  # fmt: skip
     try:
         workloads = catalogue.chosen(options.names, options.rows or [], elements, parameters)
     except KeyError as e:
@@ -55,6 +58,8 @@ def bench(options: Any) -> int:
     say = _say(options)
     whole, rows = (options.rounds or (5 if options.quick else n) for n in ROUNDS.values())
     plans = {True: Plan(whole, 0.005 if options.quick else 0.02), False: Plan(rows, 0.002)}
+    if any(w.startswith("adamw") and w != "adamw 100k" for w in workloads):
+        say(told)
     asked = set(options.sides or ())
     run = Run(workloads, [known[n] for n in names], asked, plans, elements, parameters, say)
     try:
@@ -148,7 +153,7 @@ class Run:
         """The best rates of every library that takes part, and of any earlier time."""
         for library in dict.fromkeys(s.package for s in (*self.sides, sides.ORACLE)):
             side = sides.Side("rates", library)
-            if sides.absent(side):
+            if library not in sides.PRODUCTS or sides.absent(side):
                 continue
             process = sides.Process(side, cores, {"rates": True})
             try:
@@ -163,8 +168,10 @@ class Run:
         why = {s: sides.absent(s) for s in self.sides}
         outcomes = [Outcome(workload.name, s.name, s.peer, "missing", why[s]) for s in self.sides if why[s]]
         racing = [s for s in self.sides if not why[s]]
-        if not workload.process:  # a graph compiled for each of some hundred rows takes an hour
-            slow = [s for s in racing if s.name in ("torch.compile", "compiled") and s.name not in self.asked]
+        if (
+            not workload.process
+        ):  # a graph compiled for each of some hundred rows takes an hour; a row has no twin
+            slow = [s for s in racing if s.name in SLOW and s.name not in self.asked]
             racing = [s for s in racing if s not in slow]
         plan = self.plans[workload.process]._replace(rest=REST if len(cores) > 1 else 0.0)
         with ExitStack() as own:

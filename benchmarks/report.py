@@ -13,7 +13,7 @@ from minigrad.jobs import JobError
 from .intervals import Ratio, ratio
 from .measure import REFUSED
 
-FORMAT = "minigrad-bench-1"
+FORMAT = "minigrad-bench-2"
 BAR = 24  # characters of the longest bar
 EIGHTHS = " ▏▎▍▌▋▊▉█"
 
@@ -41,24 +41,24 @@ def refused(found: dict[str, Any]) -> list[dict[str, Any]]:
     return [r for r in found["results"] if r["status"] in REFUSED]
 
 
-def yardstick(results: list[dict[str, Any]]) -> dict[str, Any] | None:
-    """What the others are compared with: the fastest peer; without one, the reference."""
-    timed = [r for r in results if r["status"] == "ok" and r["seconds"]]
+def yardstick(results: list[dict[str, Any]], of: str = "seconds") -> dict[str, Any] | None:
+    """What the others are compared with: the peer that needs least; without one, the reference."""
+    timed = [r for r in results if r["status"] == "ok" and r[of]]
     peers = [r for r in timed if r["peer"]]
     if peers:
-        return min(peers, key=median)
+        return min(peers, key=lambda r: median(r, of))
     return next((r for r in timed if r["side"] == "reference"), None)
 
 
-def median(result: dict[str, Any]) -> float:
-    return statistics.median(result["seconds"])
+def median(result: dict[str, Any], of: str = "seconds") -> float:
+    return statistics.median(result[of])
 
 
-def against(result: dict[str, Any], other: dict[str, Any] | None) -> Ratio | None:
-    """The yardstick's time over the side's: above 1 the side is ahead."""
-    if other is None or other is result or result["status"] != "ok" or not result["seconds"]:
+def against(result: dict[str, Any], other: dict[str, Any] | None, of: str = "seconds") -> Ratio | None:
+    """The yardstick's time, or memory, over the side's: above 1 the side is ahead."""
+    if other is None or other is result or result["status"] != "ok" or not result[of]:
         return None
-    return ratio(other["seconds"], result["seconds"])
+    return ratio(other[of], result[of])
 
 
 def words(found: dict[str, Any]) -> list[str]:
@@ -73,8 +73,9 @@ def words(found: dict[str, Any]) -> list[str]:
     lines += noise(found)
     lines += [f"not here: {side}: {why}" for side, why in away(found).items()]
     lines.append(
-        "time: the median of the rounds, shorter bars are faster; ratio: the fastest peer's time over the side's (the "
-        "reference's where there is no peer),\nabove 1 is ahead, with a 95 % interval, a tie where that spans 1"
+        "the median of the rounds, shorter bars are better; the ratio is the faster torch's time over the side's (the "
+        "reference's where there is no torch),\nabove 1 is ahead, with a 95 % interval, a tie where that spans 1; "
+        "memory likewise, against the torch that needs less"
     )
     for workload, threads, results in entries(found):
         if not results:
@@ -85,6 +86,9 @@ def words(found: dict[str, Any]) -> list[str]:
         other = yardstick(results)
         longest = max((median(r) for r in results if r["seconds"]), default=1.0)
         lines += [line(r, other, longest) for r in results]
+        if held := [r for r in results if r["peaks"]]:
+            other, most = yardstick(held, "peaks"), max(median(r, "peaks") for r in held)
+            lines += ["  peak memory", *(memory_line(r, other, most) for r in held)]
     if bad := refused(found):
         lines += [
             "",
@@ -105,20 +109,27 @@ def line(r: dict[str, Any], other: dict[str, Any] | None, longest: float) -> str
     if not r["seconds"]:
         return f"  {r['side']:14} {r['status'] if r['status'] != 'missing' else '-':>10} {r['why']}"
     share = f"{r['floor'] / median(r):4.0%} of roof" if r["floor"] else ""
-    memory = f"peak {r['peak'] / 1e6:,.0f} MB" if r["peak"] is not None and r["peak"] > 0 else ""
     told = r["why"] if r["status"] != "ok" else "compared with" if r is other else verdict(against(r, other))
     mark = f"{r['status']} " if r["status"] != "ok" else ""
     return (
-        f"  {r['side']:14} {duration(median(r)):>10} {bar(median(r) / longest):{BAR}} {share:13} {memory:14} {mark}{told}"
+        f"  {r['side']:14} {duration(median(r)):>10} {bar(median(r) / longest):{BAR}} {share:13} {mark}{told}"
     ).rstrip()
 
 
-def verdict(r: Ratio | None) -> str:
+def memory_line(r: dict[str, Any], other: dict[str, Any] | None, most: float) -> str:
+    """The peak of one side of one workload."""
+    held = median(r, "peaks")
+    told = "compared with" if r is other else verdict(against(r, other, "peaks"), "less", "more")
+    return f"  {r['side']:14} {size(held):>10} {bar(held / most):{BAR}} {'':13} {told}".rstrip()
+
+
+def verdict(r: Ratio | None, above: str = "faster", below: str = "slower") -> str:
     if r is None:
         return ""
     if not math.isfinite(r.high):
         return f"{r.median:.2f} (too few rounds for an interval)"
-    return f"{r.median:.2f} ({r.low:.2f} to {r.high:.2f}) {r.verdict}"
+    found = {"faster": above, "slower": below}.get(r.verdict, r.verdict)
+    return f"{r.median:.2f} ({r.low:.2f} to {r.high:.2f}) {found}"
 
 
 def bar(share: float) -> str:
@@ -137,6 +148,12 @@ def duration(seconds: float) -> str:
     return f"{seconds / 1e-9:.3g} ns"
 
 
+def size(nbytes: float) -> str:
+    """Three figures and a unit."""
+    unit, of = ("GB", 1e9) if nbytes >= 1e9 else ("MB", 1e6)
+    return f"{nbytes / of:.3g} {unit}"
+
+
 def read(path: str) -> dict[str, Any]:
     """An earlier run's JSON. Raises JobError for any other file."""
     with open(path, encoding="utf-8") as f:
@@ -150,7 +167,7 @@ def read(path: str) -> dict[str, Any]:
 
 
 def compared(found: dict[str, Any], old: dict[str, Any]) -> list[str]:
-    """Every side's time then over its time now, of what both runs have."""
+    """Every side's time and memory then over those now, of what both runs have."""
     before = {(r["workload"], r["threads"], r["side"]): r for r in old["results"] if r["status"] == "ok"}
     lines = [f"then ({old['began']}) over now; above 1 is faster now"]
     for n, roof in found["roofs"].items():
@@ -164,10 +181,15 @@ def compared(found: dict[str, Any], old: dict[str, Any]) -> list[str]:
         lines.append(f"  not the same: {'; '.join(facts)}")
     for r in found["results"]:
         then = before.get((r["workload"], r["threads"], r["side"]))
-        if then is not None and r["status"] == "ok" and r["seconds"] and then["seconds"]:
-            changed = verdict(ratio(then["seconds"], r["seconds"], paired=False))
-            place = f"{r['workload']}, {r['threads']} thread{'s' if r['threads'] > 1 else ''}"
-            lines.append(
-                f"  {place:46} {r['side']:14} {duration(median(then)):>9} → {duration(median(r)):>9}  {changed}"
-            )
+        if then is None or r["status"] != "ok":
+            continue
+        place = f"{r['workload']}, {r['threads']} thread{'s' if r['threads'] > 1 else ''}"
+        for of, told, ahead in (
+            ("seconds", duration, ("faster", "slower")),
+            ("peaks", size, ("less", "more")),
+        ):
+            if r[of] and then[of]:
+                changed = verdict(ratio(then[of], r[of], paired=False), *ahead)
+                was, now = told(median(then, of)), told(median(r, of))
+                lines.append(f"  {place:46} {r['side']:14} {was:>9} → {now:>9}  {changed}")
     return lines

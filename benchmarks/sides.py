@@ -26,6 +26,7 @@ import numpy as np
 
 import minigrad
 
+from . import peers
 from .workload import Built, Kit, Missing, Workload, same
 
 GROUP = "minigrad.kernels"  # the entry point group in which other distributions announce kernel sets
@@ -41,7 +42,7 @@ KEPT = 2**20  # elements of a result that are compared; of larger ones every k-t
 
 
 class Side(NamedTuple):
-    """A side's name, the package it runs, and whether that is a peer, which ours are compared with."""
+    """A side's name, the package it runs, and whether that is a peer, which the others are compared with."""
 
     name: str
     package: str
@@ -50,14 +51,9 @@ class Side(NamedTuple):
 
 ORACLE = Side("float64", "minigrad")
 OURS = (Side("reference", "minigrad"), Side("kernels", "minigrad"), Side("compiled", "minigrad"))
-PEERS = (
-    Side("torch", "torch", True),
-    Side("torch.compile", "torch", True),
-    Side("jax", "jax", True),
-    Side("autograd", "autograd", True),
-    Side("tinygrad", "tinygrad", True),
-)
-IMPLEMENTED = ("minigrad", "torch")  # libraries that the workloads' names fit
+PEERS = (Side("torch", "torch", True), Side("torch.compile", "torch", True))
+BESIDE = tuple(Side(name, name) for name in peers.PEERS)  # they run a workload's twin, and decide no ratio
+PRODUCTS = ("minigrad", "torch", "jax")  # libraries whose matrix product can be the roof
 
 
 def announced() -> list[Side]:
@@ -66,21 +62,19 @@ def announced() -> list[Side]:
 
 
 def known() -> list[Side]:
-    """Every side there could be: ours, announced kernel sets, peers."""
-    return [*OURS, *announced(), *PEERS]
+    """Every side there could be: ours, announced kernel sets, peers, and who runs beside them."""
+    return [*OURS, *announced(), *PEERS, *BESIDE]
 
 
 def absent(side: Side) -> str:
     """Why a side can't run here, or nothing; told without importing the library."""
-    if importlib.util.find_spec(side.package) is None:
-        return f"{side.package} isn't installed"
-    if side.package not in IMPLEMENTED:
-        return "not implemented for this side: its names are not torch's"
-    return ""
+    return "" if importlib.util.find_spec(side.package) else f"{side.package} isn't installed"
 
 
 def kit_of(side: Side, threads: int) -> Kit:
     """Loads the library and sets the side up in this process. Raises Missing when it has no such side."""
+    if side.package in peers.PEERS:
+        return Kit(None, same, same, peer=peers.PEERS[side.package]())
     lib: Any = importlib.import_module(side.package)
     if side.package == "torch":
         lib.set_num_threads(threads)
@@ -129,10 +123,12 @@ class Worker:
         """Draws the inputs and builds the workload; ``missing`` says why there is none on this side."""
         self.workload, self.seed = self.find(name), seed
         self.base = memory("VmRSS")
-        self.arrays = self._drawn(0)
-        tensors = [self.kit.lib.from_numpy(a) for a in self.arrays]
+        self.arrays = [aligned(a) for a in self._drawn(0)]
         try:
-            self.built: Built = self.workload.build(self.kit, tensors)
+            if self.kit.peer:
+                self.built: Built = self.kit.peer.build(self.workload, self.arrays)
+            else:
+                self.built = self.workload.build(self.kit, [self.kit.lib.from_numpy(a) for a in self.arrays])
             return {"missing": ""}
         except Missing as e:
             return {"missing": str(e)}
@@ -154,7 +150,7 @@ class Worker:
         # a call's inputs differ from the last one's, and the round ends with spare[0] however many there are
         self.order = [spare[(repeats - 1 - i) % len(spare)] for i in range(repeats)]
         gc.collect()
-        forget_peak()
+        self.forgot = forget_peak()
         return {}
 
     def go(self) -> dict[str, Any]:
@@ -168,7 +164,8 @@ class Worker:
         seconds = (self.clock() - start) / len(self.order)
         gc.enable()
         peak, self.last = memory("VmHWM"), last
-        return {"seconds": seconds, "peak": peak - self.base if peak and self.base else None}
+        beyond = self.built.peak() if self.built.peak else peak - self.base if self.forgot else 0
+        return {"seconds": seconds, "peak": max(0, beyond)}
 
     def result(self, path: str, seed: int) -> dict[str, Any]:
         """Saves what the last call of the round made, as float64: all of it, or a sample and the sum."""
@@ -194,6 +191,15 @@ class Worker:
         return {}
 
 
+def aligned(values: np.ndarray) -> np.ndarray:
+    """A copy that begins with a line of the cache, as libraries' own memory does; JAX shares no other."""
+    room = np.empty(values.nbytes + 64, np.uint8)
+    start = -room.ctypes.data % 64
+    copy = room[start : start + values.nbytes].view(values.dtype).reshape(values.shape)
+    copy[...] = values
+    return copy
+
+
 def variants(values: np.ndarray) -> list[np.ndarray]:
     """Other values from the same range: a mixture of neighbours, whose sum differs; integers change places."""
     weight = np.linspace(0, 1, values.size, dtype=np.float32)
@@ -212,10 +218,11 @@ def memory(field: str) -> int:
     return 0
 
 
-def forget_peak() -> None:
-    """Lets the peak of memory begin anew. Source: proc(5), /proc/pid/clear_refs."""
+def forget_peak() -> bool:
+    """Lets the peak of memory begin anew, where the system does. Source: proc(5), /proc/pid/clear_refs."""
     with contextlib.suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")
+        return bool(Path("/proc/self/clear_refs").write_text("5"))
+    return False
 
 
 class Broken(Exception):
@@ -313,9 +320,11 @@ def serve(given: str) -> None:
     if settings.get("rates"):  # this process measures the machine with the library's matrix product
         from .machine import rates
 
+        known = side.package in peers.PEERS
+        lib = peers.PEERS[side.package]() if known else importlib.import_module(side.package)
         say({"missing": ""})
         for _ in sys.stdin:
-            say(rates(importlib.import_module(side.package), len(cores)))
+            say(rates(lib, len(cores)))
         return
     from .catalogue import finder
 

@@ -5,12 +5,13 @@ Here is the form alone. ``workloads`` holds whole workloads, ``rows`` makes two 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
+FLOAT = 4  # bytes of a number
 BLOCK = 2**20  # numbers drawn at most: larger arrays repeat them, for drawing 100 million takes seconds
 
 
@@ -27,6 +28,7 @@ class Kit(NamedTuple):
         ..., Any
     ]  # compiles a step, backward included, as minigrad.compile likes it; else the identity
     kernels: str = "off"  # minigrad's selection: off, auto, or the name of a set
+    peer: Any = None  # a library of pure functions, which builds a workload from its twin; lib is None then
 
 
 def same(f: Any) -> Any:
@@ -46,6 +48,20 @@ class Built(NamedTuple):
         [Any], dict[str, Any]
     ]  # of what ``call`` returned last: every tensor that it had to make
     prepare: Callable[[], Any] = nothing  # before a round, after its inputs were written
+    peak: Callable[[], int] | None = None  # of memory, where the work isn't done in this process
+
+
+class Twin(NamedTuple):
+    """A workload for libraries of pure functions: ``function(np, *inputs)`` in the names that they share with NumPy.
+
+    It goes the ``way`` forward, backward, both, or training. With ``parameters``, their shapes by name, the function's
+    second argument are these by name; ``adam`` is learning rate and weight decay.
+    """
+
+    way: str
+    function: Callable[..., Any]
+    parameters: Mapping[str, tuple[int, ...]] = {}
+    adam: tuple[float, float] = (0.0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -68,6 +84,7 @@ class Workload:
     norm: str = "max"
     tolerance: float = 1e-3
     process: bool = True  # has a process of its own, so that its peak of memory is its own
+    twin: Twin | None = None
 
 
 def normal(rng: np.random.Generator, *shape: int, std: float = 1.0) -> np.ndarray:
