@@ -23,13 +23,14 @@ from .workload import FLOAT, Built, Kit, Missing, Twin, Workload, normal, same
 
 def workloads(parameters: int = 124_000_000) -> dict[str, Workload]:
     """All of them by name; the large AdamW has about that many parameters."""
-    block = (768, 3072)
-    large = [block] * max(1, round(parameters / (768 * 3072)))
+    whole, rest = divmod(parameters, 3072 * 768)
+    large = [(3072, 768)] * whole + [(rest // 768, 768)]
+    large = [s for s in large if s[0]]
     found = [
         classifier(32),
         classifier(256),
         adamw("100k", [(784, 128), (128,), (128, 10), (10,)]),
-        adamw(f"{len(large) * 768 * 3072 / 1e6:.0f}M", large),
+        adamw(f"{parameters / 1e6:.0f}M", large),
         *attention("causal T1024 D64", (1, 12, 1024, 64), causal=True),
         *attention("B8 H12 T128", (8, 12, 128, 64), causal=False),
         *layer_norm(4096, 768),

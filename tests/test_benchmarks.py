@@ -4,6 +4,8 @@ import json
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
+from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,7 +18,7 @@ from minigrad.benchmarks.measure import (
     measure,
     refuse_impossible,
 )
-from minigrad.benchmarks.workload import Kit, Missing, Workload, same
+from minigrad.benchmarks.workload import Built, Kit, Missing, Workload, same
 
 import minigrad
 from minigrad import backend
@@ -153,6 +155,47 @@ def test_libraries_of_pure_functions_give_the_same_numbers_from_the_twin(library
         assert (found.status, found.why) == ("missing", "it has no twin for libraries of pure functions")
     else:
         assert (found.status, found.why) == ("ok", "") and found.error > 0
+
+
+class Plain(peers.Peer):
+    """NumPy itself, without gradients."""
+
+    np = SimpleNamespace(**vars(np), constant=same)
+
+
+@pytest.mark.parametrize("workload", [w for w in TINY if w.twin and w.twin.way in ("forward", "update")],
+                         ids=lambda w: w.name)  # fmt: skip
+def test_a_twin_is_a_function_of_arrays_in_numpys_names(workload):
+    kit = Kit(None, same, same, peer=Plain())
+    found = run(workload, Tampered("plain", workload, kit=kit), plan=Plan(3, 0.0))["plain"]
+    assert (found.status, found.why) == ("ok", "") and found.error > 0
+
+
+def test_a_twin_that_computes_something_else_is_refused():
+    workload = workloads.bias_gelu(8, 16)
+    wrong = replace(workload, twin=workload.twin._replace(function=lambda m, x, bias: m.maximum(x + bias, 0)))
+    found = run(wrong, Tampered("plain", wrong, kit=Kit(None, same, same, peer=Plain())))["plain"]
+    assert found.status == "WRONG" and found.seconds == []
+
+
+def test_every_workload_of_the_adamw_family_has_the_parameters_asked_for():
+    for parameters in (1_000_000, 8_000_000):
+        (name,) = [n for n in workloads.workloads(parameters) if n.startswith("adamw") and n[6:] != "100k"]
+        count = workloads.workloads(parameters)[name].nbytes / 7 / 4
+        assert name == f"adamw {parameters // 10**6}M" and abs(count - parameters) < 768
+
+
+def test_the_large_adamw_takes_the_memory_that_there_is_and_says_what_it_needs(monkeypatch):
+    packages = ["minigrad", "torch", "jax"]
+    assert catalogue.need(packages) == 44 + 21 + 30 + 33
+    for free, parameters, words in (
+        (0, 124_000_000, "15.9 GB in its 4 processes, if there are so many"),
+        (20e9, 124_000_000, "15.9 GB in its 4 processes; 20.0 GB are free"),
+        (10e9, 70_312_500, "10.0 GB are free: it has 70M; fewer --sides make room"),
+    ):
+        monkeypatch.setattr(catalogue, "available", lambda free=free: int(free))
+        found, told = catalogue.large(packages)
+        assert found == parameters and words in told
 
 
 def test_torchs_function_of_a_rows_name_is_its_peer_where_it_gives_the_same_numbers(monkeypatch):
@@ -451,7 +494,7 @@ def test_the_report_is_a_table_json_and_a_page(quick, capsys, tmp_path):
     text = html.read_text()
     ET.fromstring(text.split("\n", 1)[1])
     assert (
-        text.count("<svg") == 1
+        text.count("<svg") == 2
         and "relu forward" in text
         and "http" not in text.replace("http://www.w3.org", "")
     )
@@ -511,6 +554,42 @@ def test_sides_are_compared_with_the_faster_peer():
     assert any("torch  " in x and x.endswith("0.75 (0.75 to 0.75) slower") for x in lines)
 
 
+def test_who_runs_beside_them_decides_no_ratio():
+    found = results(("reference", False, 1, [0.03] * 3), ("torch", True, 1, [0.06] * 3),
+                    ("jax", False, 1, [0.01] * 3))  # fmt: skip
+    lines = report.words(found)
+    assert any("torch  " in x and x.endswith("compared with") for x in lines)
+    assert any("jax" in x and x.endswith("6.00 (6.00 to 6.00) faster") for x in lines)
+    assert not any(s.peer for s in sides.BESIDE) and all(s.peer for s in sides.PEERS)
+
+
+def test_memory_has_a_ratio_of_its_own_against_the_torch_that_needs_less():
+    found = results(("kernels", False, 1, [0.03] * 3), ("torch", True, 1, [0.06] * 3),
+                    ("torch.compile", True, 1, [0.05] * 3))  # fmt: skip
+    for r, peak in zip(found["results"], (10e6, 20e6, 2e9), strict=True):
+        r["peaks"] = [peak] * 3
+    lines = report.words(found)
+    at = lines.index("  peak memory")
+    assert [x.split(maxsplit=3)[:3] for x in lines[at + 1 : at + 4]] == [
+        ["kernels", "10", "MB"], ["torch", "20", "MB"], ["torch.compile", "2", "GB"]]  # fmt: skip
+    assert lines[at + 1].endswith("2.00 (2.00 to 2.00) less") and lines[at + 2].endswith("compared with")
+    assert lines[at + 3].endswith("0.01 (0.01 to 0.01) more")
+    text = page.html(found)
+    assert "peak memory" in text and "2.00 (2.00 to 2.00) less" in text
+    before = json.loads(json.dumps(found))
+    before["results"][0]["peaks"] = [5e6] * 3
+    assert any("5 MB →     10 MB  0.50 (0.50 to 0.50) more" in x for x in report.compared(found, before))
+
+
+def test_a_sides_memory_is_what_it_holds_beyond_what_it_held_before():
+    if not sides.forget_peak():
+        pytest.skip("this system doesn't tell the peak of memory")
+    workload = Workload("w", lambda rng: [rng.random(2**20)], lambda kit, tensors: Built(
+        lambda: np.ones(2**22), lambda out: {"out": out}), 0, 0)  # fmt: skip
+    found = run(workload, Tampered("held", workload), plan=Plan(3, 0.0))["held"]
+    assert len(found.peaks) == 3 and min(found.peaks) > 2**25  # bytes of the array that a call makes
+
+
 def test_a_comparison_tells_what_changed_and_what_is_another_machine():
     old = results(("reference", False, 1, [0.06] * 5))
     new = results(("reference", False, 1, [0.03] * 5))
@@ -524,7 +603,10 @@ def test_the_page_draws_roofs_and_scaling():
     found = results(("reference", False, 1, [0.03] * 3), ("reference", False, 2, [0.02] * 3))
     text = page.html(found)
     ET.fromstring(text.split("\n", 1)[1])
-    assert text.count("<svg") == 3 and ">Scaling<" in text and "Roofline, 2 threads" in text
+    assert text.count("<svg") == 5 and all(
+        words in text
+        for words in ("Scaling: times as fast", ">Roofline, 2 threads<", ">Of the roof, 1 thread<")
+    )
 
 
 def test_sides_that_ran_nothing_are_told_once():
@@ -602,6 +684,8 @@ def test_a_first_prediction_is_the_same_in_a_fresh_process():
     workload = workloads.first_prediction()
     found = run(workload, Tampered("reference", workload))["reference"]
     assert (found.status, found.why) == ("ok", "")
+    if sides.memory("VmHWM"):  # the peak is that of the process which predicts
+        assert 10e6 < found.peaks[0] < sides.memory("VmHWM")
 
 
 def test_a_kernel_set_that_a_distribution_announces_is_a_side(tmp_path, monkeypatch):
