@@ -210,12 +210,19 @@ def believable(seconds: float, waited: float, calls: int) -> bool:
     return seconds >= 0.7 * (waited - SLACK / calls)
 
 
+def above(
+    outcomes: Iterable[Outcome], workloads: dict[str, Workload], roof: Roof
+) -> list[tuple[Outcome, float]]:
+    """What is faster than the roof allows, with the least seconds that it takes."""
+    timed = [o for o in outcomes if o.status == "ok" and o.seconds]
+    found = [(o, roof.floor(workloads[o.workload].nbytes, workloads[o.workload].flops)) for o in timed]
+    return [(o, least) for o, least in found if o.median * MARGIN < least]
+
+
 def refuse_impossible(outcomes: Iterable[Outcome], workloads: dict[str, Workload], roof: Roof) -> None:
     """Marks what is above the roof. Its times stay: they are the evidence that the benchmark has a fault."""
-    for o in outcomes:
-        if o.status == "ok" and o.seconds:
-            w = workloads[o.workload]
-            least = roof.floor(w.nbytes, w.flops)
-            if o.median * MARGIN < least:
-                o.status = "IMPOSSIBLE"
-                o.why = f"{o.median:.3g} s a call is above the roof: {least:.3g} s is the least for its bytes and flops"
+    for o, least in above(outcomes, workloads, roof):
+        o.status = "IMPOSSIBLE"
+        o.why = (
+            f"{o.median:.3g} s a call is above the roof: {least:.3g} s is the least for its bytes and flops"
+        )

@@ -20,11 +20,12 @@ from minigrad.io.files import atomic_write
 from minigrad.jobs import JobError, nearest
 
 from . import catalogue, machine, page, report, sides
-from .measure import Outcome, Plan, measure, refuse_impossible
+from .measure import Outcome, Plan, above, measure, refuse_impossible
 from .workload import Workload
 
 ROUNDS = {"whole": 15, "rows": 7}
 SLOW = ("torch.compile", "compiled", *(s.name for s in sides.BESIDE))
+AGAIN = 3  # times that the roof is measured anew before anyone is refused
 REST = 0.03  # seconds: OpenBLAS's threads spin for about as long before they sleep
 
 
@@ -146,6 +147,11 @@ class Run:
                     self.say(f"{_threads(n)}: {i + 1} of {len(self.workloads)}, {workload.name}")
                     self.outcomes[n] += self.one(workload, cores, stack)
             self.roof(cores)
+            for _ in range(AGAIN):  # other work can have lowered it: nobody is refused for that
+                if not above(self.outcomes[n], self.workloads, self.roofs[n]):
+                    break
+                self.say(f"{_threads(n)}: something is above the roof, which is measured again")
+                self.roof(cores)
         finally:
             refuse_impossible(self.outcomes[n], self.workloads, self.roofs[n])
 

@@ -519,6 +519,15 @@ def test_an_impossible_time_fails_the_run(quick, capsys, monkeypatch):
     assert "relu forward, reference: IMPOSSIBLE" in capsys.readouterr().out
 
 
+def test_the_roof_is_measured_again_before_anyone_is_refused(quick, capsys, monkeypatch):
+    seen = iter(
+        [machine.Roof(1.0, {2**28: 1.0})] * 3 + [ROOF] * 9
+    )  # the machine was busy, and then it wasn't
+    monkeypatch.setattr(program.Run, "roof", lambda self, cores: self.roofs.update({len(cores): next(seen)}))
+    assert main(SMALL) == 0
+    assert capsys.readouterr().err.count("something is above the roof, which is measured again") == 2
+
+
 def test_ctrl_c_keeps_what_was_measured(quick, capsys, monkeypatch):
     done = []
 
