@@ -35,8 +35,8 @@ class Peer:
         """The library's copy."""
         return array.copy()
 
-    def jit(self, function: Call) -> Call:
-        """Compiles a function of arrays."""
+    def jit(self, function: Call, spent: int = 0) -> Call:
+        """Compiles a function of arrays; the first so many arguments aren't needed after a call."""
         return function
 
     def vjp(self, function: Call, given: Sequence[Any]) -> tuple[Any, Call]:
@@ -53,7 +53,7 @@ class Peer:
 
     def going_on(self, function: Call, state: list[Any]) -> Call:
         """A function of state and inputs that returns a value and the next state, as one of the inputs alone."""
-        run = self.jit(function)
+        run = self.jit(function, spent=len(state))
 
         def call(*inputs: Any) -> Any:
             value, *state[:] = self.wait(run(*state, *inputs))
@@ -126,7 +126,7 @@ class Peer:
     def training(self, twin: Twin, inputs: list[Any]) -> Built:
         """A training step with Adam: the loss, and how far the parameters have moved."""
         began = filled(twin.parameters)
-        loss, state = self._training(twin, began, inputs)
+        loss, state = self._training(twin, began)
         return Built(
             lambda: loss(*inputs),
             lambda value: {
@@ -137,10 +137,10 @@ class Peer:
 
     def update(self, twin: Twin, inputs: list[Any]) -> Built:
         """Adam's update alone: the inputs are the gradients."""
-        run, state = self._training(twin, filled(twin.parameters), inputs)
+        run, state = self._training(twin, filled(twin.parameters))
         return Built(lambda: run(*inputs), lambda _: {f"parameter {i}": p for i, p in enumerate(state[1])})
 
-    def _training(self, twin: Twin, began: dict[str, Any], inputs: list[Any]) -> tuple[Call, list[Any]]:
+    def _training(self, twin: Twin, began: dict[str, Any]) -> tuple[Call, list[Any]]:
         names, np, one = [*began], self.np, adam(*twin.adam)
         zeros = [[self.own(numpy.zeros_like(a)) for a in began.values()] for _ in range(2)]
         state = [self.own(numpy.zeros(1, numpy.float32)), [self.own(a) for a in began.values()], *zeros]
@@ -195,8 +195,8 @@ class Jax(Peer):
     def own(self, array: numpy.ndarray) -> Any:
         return self.jax.numpy.array(array)
 
-    def jit(self, function: Call) -> Call:
-        return self.jax.jit(function)
+    def jit(self, function: Call, spent: int = 0) -> Call:
+        return self.jax.jit(function, donate_argnums=tuple(range(spent)))
 
     def vjp(self, function: Call, given: Sequence[Any]) -> tuple[Any, Call]:
         return self.jax.vjp(function, *given)
@@ -208,17 +208,6 @@ class Jax(Peer):
 
     def wait(self, made: Any) -> Any:
         return self.jax.block_until_ready(made)
-
-    def going_on(self, function: Call, state: list[Any]) -> Call:
-        run = self.jax.jit(
-            function, donate_argnums=tuple(range(len(state)))
-        )  # the next state takes its place
-
-        def call(*inputs: Any) -> Any:
-            value, *state[:] = self.wait(run(*state, *inputs))
-            return value
-
-        return call
 
 
 class Tinygrad(Peer):
@@ -243,7 +232,7 @@ class Tinygrad(Peer):
     def own(self, array: numpy.ndarray) -> Any:
         return self.tensor(array.copy(), device="CPU").realize()
 
-    def jit(self, function: Call) -> Call:
+    def jit(self, function: Call, spent: int = 0) -> Call:
         def realized(*given: Any) -> Any:
             made = function(*given)
             self.tensor.realize(*made) if isinstance(made, list) else made.realize()
