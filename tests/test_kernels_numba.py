@@ -24,6 +24,7 @@ from minigrad.kernels.numba_cpu import (  # type: ignore[attr-defined]  # noqa: 
     elementwise,
     loading,
     mathematics,
+    softmax,
 )
 
 CLAIMED = [row for row in OPS.values() if any(s == "numba" for s, _, _ in row.kernels)]
@@ -145,15 +146,7 @@ EXACT = {
 
 @pytest.mark.parametrize("name", mathematics.ULPS)
 def test_a_function_is_within_its_bound_over_the_whole_of_float32(name, whole_range):
-    text = (
-        f"def {name}_all(x, out, start, stop):\n    for i in range(start, stop):\n        out[i] = f(x[i])\n"
-    )
-    space = {"f": mathematics.NARROW[name], "__name__": loading.__name__}
-    exec(text, space)
-    loop = loading.Loop(space[f"{name}_all"], "X[::1], X[::1]", frozenset(), text + name)
-    loop.load(np.dtype(np.float32))
-    found = np.empty_like(whole_range)
-    loop(found.size, 0.0, whole_range, found)
+    found = over_all(mathematics.NARROW[name], whole_range)
     with np.errstate(all="ignore"):
         exact = EXACT[name](whole_range.astype(np.float64))
         rounded = exact.astype(np.float32)
@@ -165,6 +158,26 @@ def test_a_function_is_within_its_bound_over_the_whole_of_float32(name, whole_ra
     assert np.array_equal(
         np.signbit(found), np.signbit(rounded) & ~np.isnan(rounded) | np.isnan(rounded) & np.signbit(found)
     )
+
+
+def over_all(function, x):
+    """A function of mathematics.py over an array."""
+    text = "def all_of_it(x, out, start, stop):\n    for i in range(start, stop):\n        out[i] = f(x[i])\n"
+    space = {"f": function, "__name__": loading.__name__}
+    exec(text, space)
+    loop = loading.Loop(space["all_of_it"], "X[::1], X[::1]", frozenset(), text + function.__name__)
+    loop.load(x.dtype)
+    out = np.empty_like(x)
+    loop(out.size, 0.0, x, out)
+    return out
+
+
+def test_the_exponential_of_softmax_is_within_a_unit_down_to_where_it_is_zero(whole_range):
+    x = whole_range[whole_range <= 0]
+    found, exact = over_all(mathematics.exp_of_negative, x), np.exp(x.astype(np.float64))
+    assert not found[x < -86.6].any()
+    inside = x >= -86.6
+    assert (np.abs(found - exact) / np.spacing(exact.astype(np.float32)))[inside].max() <= 1
 
 
 def test_the_bounds_are_of_the_functions_there_are():
@@ -227,6 +240,8 @@ def test_softmax_gives_what_its_row_gives(name, layout):
             ran = beside_the_twin(OPS[name], [x], {"dim": dim}, [0], layout)
             if layout == "plain" and x.size and dim == -1:
                 assert ran == BOTH
+    x = (1e4 + rng.uniform(-4, 4, (5, 33))).astype(np.float32)  # far from zero: what is subtracted first?
+    beside_the_twin(OPS[name], [x], {"dim": -1}, [0], layout)
     x = rng.uniform(-4, 4, (5, 33)).astype(np.float32)
     x[0, 3], x[1, 4], x[2, 5], x[3] = np.nan, np.inf, -np.inf, -np.inf
     beside_the_twin(OPS[name], [x], {"dim": -1}, [0], layout)
@@ -249,6 +264,22 @@ def test_cross_entropy_gives_what_its_row_gives(layout):
         weight = rng.uniform(0.5, 2, 17).astype(np.float32)
         beside_the_twin(row, [rng.uniform(-4, 4, (7, 17)).astype(np.float32), rng.integers(0, 17, 7), weight],
                         {**row.attrs, **attrs}, [0], layout)  # fmt: skip
+
+
+def test_cross_entropy_follows_a_maximum_that_rises_and_infinities():
+    minigrad.warmup("cross_entropy")
+    row, rng = OPS["cross_entropy"], np.random.default_rng(0)
+    classes = 2 * softmax.BLOCK + 17
+    x = (rng.normal(size=(7, classes)) + np.linspace(-40, 40, classes)).astype(np.float32)
+    x[1] = x[1, ::-1].copy()
+    x[2, : softmax.BLOCK + 1] = -np.inf  # masked
+    x[3], x[4, 600], x[5, 1030] = -np.inf, np.inf, np.nan
+    x[6] += 1e4
+    target = np.full(7, classes - 1)
+    for reduction in ("none", "sum"):
+        attrs = {**row.attrs, "reduction": reduction}
+        assert beside_the_twin(row, [x[[0, 1, 2, 6]], target[:4], None], attrs, [0]) == BOTH
+        assert beside_the_twin(row, [x, target, None], attrs, [0]) == BOTH
 
 
 def test_cross_entropy_leaves_a_wrong_label_to_the_row_that_names_it():
@@ -559,6 +590,29 @@ def test_a_kernel_that_cannot_be_compiled_leaves_the_reference_and_says_why(capl
     loading.wait()
     assert lazy(np).why == "it could not be compiled: ValueError: no such instruction"
     assert "no such instruction" in caplog.text
+
+
+# ---- memory ---------------------------------------------------------------------------------------------
+
+
+def test_a_large_result_gets_the_memory_of_one_that_nobody_holds():
+    n = loading.LARGE // 4
+    loading._large.clear()
+    first = loading.empty((n,), np.dtype(np.float32))
+    where = first.ctypes.data
+    part = first.reshape(2, -1)[1, 3:]  # a view of a view holds it
+    del first
+    second = loading.empty((n,), np.dtype(np.float32))
+    assert where % 64 == second.ctypes.data % 64 == 0 and not np.shares_memory(second, part)
+    del part
+    third = loading.empty((n // 2, 2), np.dtype(np.float32))
+    assert third.ctypes.data == where and third.flags.c_contiguous and third.flags.writeable
+    assert not np.shares_memory(second, third)
+    del second, third
+    small = loading.empty((7,), np.dtype(np.float64))
+    assert small.base is None and len(loading._large) == 2
+    assert loading.empty((n // 4,), np.dtype(np.float64)).base is None  # half as large: not of that memory
+    loading._large.clear()
 
 
 # ---- threads --------------------------------------------------------------------------------------------

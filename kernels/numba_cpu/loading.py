@@ -11,6 +11,7 @@ processes that compile the same write the same. Where nothing can be written, no
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import threading
@@ -189,6 +190,35 @@ def kernel(*loops: Loop) -> Callable[[Any], Any]:
         return function
 
     return declare
+
+
+# ---- memory -----------------------------------------------------------------------------------------------
+
+ALIGNED = 64  # bytes: a line of the cache, and the widest vector
+LARGE = (
+    2**25
+)  # bytes from which the C allocator gives memory back, so that each new array has untouched pages
+_large: deque[Any] = deque(maxlen=4)  # the memory of the last results of that size
+_large_lock = threading.Lock()
+
+
+def empty(shape: tuple[int, ...], dtype: Any) -> Any:
+    """``np.empty`` for a kernel's result; a large one gets the memory of an earlier one that nobody holds any more."""
+    n = math.prod(shape) * dtype.itemsize
+    if n < LARGE:
+        return np.empty(shape, dtype)
+    with _large_lock:
+        for i in range(len(_large)):
+            # two references: the deque's and the call's. An array that lives in this memory holds a third.
+            if n <= _large[i].nbytes - ALIGNED <= n + n // 4 and sys.getrefcount(_large[i]) == 2:
+                memory = _large[i]
+                del _large[i]
+                break
+        else:
+            memory = np.empty(n + ALIGNED, np.uint8)
+        _large.append(memory)
+    begin = -memory.ctypes.data % ALIGNED
+    return memory[begin : begin + n].view(dtype).reshape(shape)
 
 
 # ---- the cache ------------------------------------------------------------------------------------------

@@ -48,13 +48,16 @@ _xor = _instruction(lambda b, to, x, y: b.xor(x, y), _I, _I, _I)
 _left = _instruction(lambda b, to, x, y: b.shl(x, y), _I, _I, _I)
 _right = _instruction(lambda b, to, x, y: b.ashr(x, y), _I, _I, _I)
 _greater = _instruction(lambda b, to, x, y: b.select(b.icmp_signed(">", x, y), x, y), _I, _I, _I)
+# One instruction each, where Numba's own selections become branches first. y if it is NaN:
+_at_most = _instruction(lambda b, to, x, y: b.select(b.fcmp_ordered("<", x, y), x, y), _F, _F, _F)
+_at_least = _instruction(lambda b, to, x, y: b.select(b.fcmp_ordered(">", x, y), x, y), _F, _F, _F)
 _bits64 = _instruction(lambda b, to, x: b.bitcast(x, to), types.int64, types.float64)
 _floated64 = _instruction(lambda b, to, x: b.bitcast(x, to), types.float64, types.int64)
 
 _ROUND = f32(
     12582912.0
 )  # 1.5 · 2²³: added, it rounds a small float to an integer and leaves that in its low bits
-_ROUND_BITS = i32(0x4B400000)
+_ONE = i32(0x3F800000)
 _ROUND64 = 6755399441055744.0  # 1.5 · 2⁵²
 _ROUND64_BITS = 0x4338000000000000
 _LOG2E, _LN2_HIGH, _LN2_LOW = f32(1.4426950408889634), f32(0.693359375), f32(-2.12194440e-4)
@@ -64,10 +67,10 @@ _SIGN, _MANTISSA, _IMPLICIT = i32(-(2**31)), i32(0x7FFFFF), i32(0x800000)
 @scalar
 def _times_power(y, t):
     """y · 2ⁿ for n left by :data:`_ROUND` in t: in two factors, because 2ⁿ alone can be out of range."""
-    n = _minus(bits(t), _ROUND_BITS)
+    n = bits(t)  # the bits of _ROUND above are shifted out
     half = _right(n, i32(1))
-    first = floated(_left(_plus(half, i32(127)), i32(23)))
-    return y * first * floated(_left(_plus(_minus(n, half), i32(127)), i32(23)))
+    first = floated(_plus(_left(half, i32(23)), _ONE))
+    return y * first * floated(_plus(_left(_minus(n, half), i32(23)), _ONE))
 
 
 @scalar
@@ -82,21 +85,26 @@ def _exp_near_zero(r):
 
 @scalar
 def exp(x):
-    c = x if x < f32(89) else f32(89)
-    c = c if c > f32(-104) else f32(-104)
+    c = _at_least(f32(-104), _at_most(f32(89), x))
     t = c * _LOG2E + _ROUND
     n = t - _ROUND
-    y = _times_power(_exp_near_zero(c - n * _LN2_HIGH - n * _LN2_LOW), t)
-    return y if x == x else x
+    return _times_power(_exp_near_zero(c - n * _LN2_HIGH - n * _LN2_LOW), t)
+
+
+@scalar
+def exp_of_negative(x):
+    """eˣ for x ≤ 0, and 0 for what would be below 2⁻¹²⁵, at half the price. NaN may be lost: see :func:`largest`."""
+    t = x * _LOG2E + _ROUND
+    n = t - _ROUND
+    y = floated(_plus(bits(_exp_near_zero(x - n * _LN2_HIGH - n * _LN2_LOW)), _left(bits(t), i32(23))))
+    return f32(0) if x < f32(-86.6) else y
 
 
 @scalar
 def exp2(x):
-    c = x if x < f32(129) else f32(129)
-    c = c if c > f32(-151) else f32(-151)
+    c = _at_least(f32(-151), _at_most(f32(129), x))
     t = c + _ROUND
-    y = _times_power(_exp_near_zero((c - (t - _ROUND)) * f32(0.6931471805599453)), t)
-    return y if x == x else x
+    return _times_power(_exp_near_zero((c - (t - _ROUND)) * f32(0.6931471805599453)), t)
 
 
 @scalar

@@ -1,6 +1,7 @@
 """softmax, log_softmax and cross_entropy along the last dimension: a row stays in the cache for all of its passes.
 
-Floor: x read once and the result written once. Sums run in as many lanes as LLVM likes (``reassoc``).
+Floor: x read once and the result written once. Sums run in as many lanes as LLVM likes (``reassoc``). The exponential
+has no NaN: where a row has one, so does its maximum, and from there its sum.
 """
 
 from __future__ import annotations
@@ -8,11 +9,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numba import njit
 
 from minigrad.backend import Declined
 
-from .loading import kernel, loop
-from .mathematics import exp, f32, largest, log
+from .loading import empty, kernel, loop
+from .mathematics import exp, exp_of_negative, f32, largest, log, scalar
 
 FAST = ("contract", "reassoc", "nsz")
 LAST = Declined("it runs along another dimension than the last")
@@ -47,10 +49,11 @@ def _softmax(x, out, start, stop):
         row, to = x[r], out[r]
         top, total = largest(row), f32(0)
         for i in range(row.shape[0]):
-            to[i] = exp(row[i] - top)
+            to[i] = exp_of_negative(row[i] - top)
             total += to[i]
+        factor = f32(1) / total if top == top else top
         for i in range(row.shape[0]):
-            to[i] /= total
+            to[i] *= factor
 
 
 @kernel(_softmax)
@@ -58,7 +61,7 @@ def softmax_forward(x, *, dim):
     flat = _flat(x, dim)
     if type(flat) is Declined:
         return flat
-    out = np.empty(x.shape, x.dtype)
+    out = empty(x.shape, x.dtype)
     _softmax(len(flat), COST * x.size, flat, out.reshape(flat.shape))
     return out
 
@@ -78,22 +81,27 @@ def softmax_gradient(g, out, x_shape, dim):
     flat = _flat(out, dim)
     if type(flat) is Declined:
         return flat
-    by_x = np.empty(out.shape, out.dtype)
+    by_x = empty(out.shape, out.dtype)
     _softmax_rule(len(flat), 0.5 * out.size, as_plain(g).reshape(flat.shape), flat, by_x.reshape(flat.shape))
     return by_x
+
+
+@scalar
+def log_probability(x, top, log_total):
+    """x - top first, which is exact where it matters: in a loop ``reassoc`` would allow top + log_total first."""
+    return (x - top) - log_total
 
 
 @loop("X[:, ::1], X[:, ::1]", *FAST)
 def _log_softmax(x, out, start, stop):
     for r in range(start, stop):
         row, to = x[r], out[r]
-        top = largest(row)
-        total = f32(0)
+        top, total = largest(row), f32(0)
         for i in range(row.shape[0]):
-            total += exp(row[i] - top)
+            total += exp_of_negative(row[i] - top)
         total = log(total)
         for i in range(row.shape[0]):
-            to[i] = (row[i] - top) - total
+            to[i] = log_probability(row[i], top, total)
 
 
 @kernel(_log_softmax)
@@ -101,7 +109,7 @@ def log_softmax_forward(x, *, dim):
     flat = _flat(x, dim)
     if type(flat) is Declined:
         return flat
-    out = np.empty(x.shape, x.dtype)
+    out = empty(x.shape, x.dtype)
     _log_softmax(len(flat), COST * x.size, flat, out.reshape(flat.shape))
     return out
 
@@ -121,27 +129,45 @@ def log_softmax_gradient(g, out, x_shape, dim):
     flat = _flat(out, dim)
     if type(flat) is Declined:
         return flat
-    by_x = np.empty(out.shape, out.dtype)
+    by_x = empty(out.shape, out.dtype)
     _log_softmax_rule(
         len(flat), COST * out.size, as_plain(g).reshape(flat.shape), flat, by_x.reshape(flat.shape)
     )
     return by_x
 
 
-@loop("X[:, ::1], i8[::1], i8, X[::1], X[::1]", *FAST)
-def _cross_entropy(x, target, ignore_index, losses, keep, start, stop):
+BLOCK = 512  # elements: while one is summed, the memory of the next is fetched
+
+
+@njit(fastmath=set(FAST), error_model="numpy", forceinline=True)
+def largest_and_total(row):
+    """max x and Σ exp(x - max x), block by block: what was summed so far is scaled when a larger maximum is met."""
+    top, total = f32(-np.inf), f32(0)
+    for begin in range(0, row.shape[0], BLOCK):
+        part = row[begin : begin + BLOCK]
+        here = largest(part)
+        if not here <= top:  # larger, or NaN
+            total *= exp_of_negative(top - here) if total > f32(0) else f32(1)
+            top = here
+        if top != f32(-np.inf):  # else nothing yet: -∞ has no differences
+            for i in range(part.shape[0]):
+                total += exp_of_negative(part[i] - top)
+    return top, total if (top == top) & (top != f32(-np.inf)) else f32(np.nan)
+
+
+@loop("X[:, ::1], i8[::1], i8, X[::1], X[::1], X[::1], X[::1]", *FAST)
+def _cross_entropy(x, target, ignore_index, losses, keep, tops, totals, start, stop):
     for r in range(start, stop):
         row, label = x[r], target[r]
+        if label != ignore_index and (label < 0 or label >= row.shape[0]):
+            losses[r], keep[r] = 0, -1  # told by the reference
+            continue
+        top, total = largest_and_total(row)
+        tops[r], totals[r] = top, total
         if label == ignore_index:
             losses[r], keep[r] = 0, 0
-        elif label < 0 or label >= row.shape[0]:
-            losses[r], keep[r] = 0, -1  # told by the reference
         else:
-            top = largest(row)
-            total = f32(0)
-            for i in range(row.shape[0]):
-                total += exp(row[i] - top)
-            losses[r], keep[r] = log(total) - (row[label] - top), 1
+            losses[r], keep[r] = log_probability(row[label], top, log(total)), 1
 
 
 @kernel(_cross_entropy)
@@ -156,32 +182,30 @@ def cross_entropy_forward(
         return LAYOUT
     if target.dtype != np.int64 or target.shape != x.shape[:1]:
         return LABELS
-    losses, keep = np.empty((2, len(x)), x.dtype)
-    _cross_entropy(len(x), COST * x.size, x, target, ignore_index, losses, keep)
+    losses, keep, top, total = np.empty((4, len(x)), x.dtype)
+    _cross_entropy(len(x), 0.3 * x.size, x, target, ignore_index, losses, keep, top, total)
     if keep.min() < 0:
         return LABELS
     own = keep / keep.sum() if reduction == "mean" else keep
-    losses *= own
-    return (losses if reduction == "none" else losses.sum()), own, own
+    losses *= -own  # from ln p
+    return (losses if reduction == "none" else losses.sum()), own, own, top[:, None], total[:, None]
 
 
-@loop("X[:, ::1], i8[::1], X[::1], X[:, ::1]", *FAST)
-def _cross_entropy_rule(x, target, share, by_x, start, stop):
+@loop("X[:, ::1], i8[::1], X[::1], X[::1], X[::1], X[:, ::1]", *FAST)
+def _cross_entropy_rule(x, target, share, tops, totals, by_x, start, stop):
     for r in range(start, stop):
-        row, to, s = x[r], by_x[r], share[r]
-        top, total = largest(row), f32(0)
+        row, to, top, factor = x[r], by_x[r], tops[r], share[r] / totals[r]
         for i in range(row.shape[0]):
-            to[i] = exp(row[i] - top)
-            total += to[i]
-        for i in range(row.shape[0]):
-            to[i] = s * (to[i] / total)
-        if s != 0:  # an ignored label may be out of bounds
+            to[i] = factor * exp_of_negative(row[i] - top)
+        if share[r] != 0:  # an ignored label may be out of bounds
             label = target[r]
-            to[label] = s * (exp(row[label] - top) / total - f32(1))
+            to[label] = share[r] * (exp_of_negative(row[label] - top) / totals[r] - f32(1))
 
 
 @kernel(_cross_entropy_rule)
-def cross_entropy_gradient(g, x, target, weight, own, even, ignore_index, reduction, label_smoothing):
+def cross_entropy_gradient(
+    g, x, target, weight, own, even, top, total, ignore_index, reduction, label_smoothing
+):
     if weight is not None or label_smoothing or x.ndim != 2:
         return OPTIONS
     if not x.size:
@@ -190,6 +214,15 @@ def cross_entropy_gradient(g, x, target, weight, own, even, ignore_index, reduct
         return LAYOUT
     if target.dtype != np.int64:
         return LABELS
-    by_x = np.empty(x.shape, x.dtype)
-    _cross_entropy_rule(len(x), COST * x.size, x, target, np.asarray(g.reshape(-1) * own, x.dtype), by_x)
+    by_x, share = empty(x.shape, x.dtype), np.asarray(g.reshape(-1) * own, x.dtype)
+    _cross_entropy_rule(
+        len(x),
+        0.3 * x.size,
+        x,
+        target,
+        share,
+        np.ascontiguousarray(top).reshape(-1),
+        np.ascontiguousarray(total).reshape(-1),
+        by_x,
+    )
     return by_x

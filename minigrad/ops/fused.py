@@ -13,7 +13,7 @@ from ..op import bools, case, floats, ints
 from ..op import op as declare
 from .index import one_hot, unpick
 from .linalg import _swap, _text, matmul
-from .reduce import log_softmax, mean, softmax, sum
+from .reduce import mean, softmax, sum
 from .shape import tril
 
 op = functools.partial(declare, public=False, method=False)  # layers.py has PyTorch's argument forms
@@ -227,27 +227,38 @@ CE = (
 )  # fmt: skip
 
 
-@op(promote="match", constant=("target", "weight"), outputs=("out", "own", "even"), cases=CE, flops=16)
+@op(
+    promote="match",
+    constant=("target", "weight"),
+    outputs=("out", "own", "even", "top", "total"),
+    cases=CE,
+    flops=16,
+)
 def cross_entropy(m, x, target, weight=None, *, ignore_index=-100, reduction="mean", label_smoothing=0.0):
     """-Σᵢ sᵢ ((1 - ε) ln pᵢ[yᵢ] + ε / C Σₖ ln pᵢ[k]), p = softmax(x); the share sᵢ is 1, over n for the mean.
 
-    With weights the first sᵢ is wᵧ, the terms of the second have wₖ, and the mean divides by Σ wᵧ.
+    With weights the first sᵢ is wᵧ, the terms of the second have wₖ, and the mean divides by Σ wᵧ. The rule is
+    handed each position's largest xₖ, top, and total = Σₖ exp(xₖ - top).
     """
     labels, keep = _labels(m, "cross_entropy", x, target, ignore_index)
     own, even = _share(m, x, labels, keep, weight, reduction)
-    log_p = log_softmax(m, _classes_last(m, x), dim=1)
+    flat = _classes_last(m, x)
+    top = (m.max if flat.size else m.sum)(flat, axis=1, keepdims=True)
+    total = m.sum(m.exp(flat - top), axis=1, keepdims=True)
+    log_p = flat - top - m.log(total)
     losses = -own * m.where(keep, log_p[m.arange(labels.size), labels], 0)  # an ignored -∞ must not make NaN
     if label_smoothing:
         spread = m.sum(log_p if weight is None else log_p * weight, axis=1)
         losses = (1 - label_smoothing) * losses - label_smoothing / max(log_p.shape[1], 1) * even * m.where(
             keep, spread, 0
         )
-    return _positions(losses, target.shape, reduction), own, even
+    return _positions(losses, target.shape, reduction), own, even, top, total
 
 
 @cross_entropy.vjp
-def _(m, g, x, target, weight, own, even, ignore_index, reduction, label_smoothing):
-    p = softmax(m, _classes_last(m, x), dim=1)
+def _(m, g, x, target, weight, own, even, top, total, ignore_index, reduction, label_smoothing):
+    p = m.exp(_classes_last(m, x) - top)
+    p = p / sum(m, p, dim=1, keepdim=True)  # a kernel divides by total, which doesn't say how it depends on x
     hot = one_hot(m, target.reshape(-1), num_classes=p.shape[1])  # an ignored position has a share of 0
     by_loss = g.reshape(-1) if reduction == "none" else g
     by_flat = (by_loss * own)[:, None] * m.where(hot, p - 1, p)
