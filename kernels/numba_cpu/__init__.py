@@ -32,6 +32,7 @@ BY_HAND = {
     "log_softmax": ("softmax", BOTH[:1], 512),
     "cross_entropy": ("softmax", BOTH[:1], 128),
     "layer_norm": ("normalization", BOTH, 2048),
+    "rms_norm": ("normalization", BOTH, 2048),
     "batch_norm": ("normalization", BOTH, 2048),
     "adam_": ("optimizer", BOTH, 0),
     "sgd_": ("optimizer", BOTH, 0),

@@ -206,7 +206,7 @@ def empty(shape: tuple[int, ...], dtype: Any) -> Any:
     """``np.empty`` for a kernel's result; a large one gets the memory of an earlier one that nobody holds any more."""
     n = math.prod(shape) * dtype.itemsize
     if n < LARGE:
-        return np.empty(shape, dtype)
+        return aligned(shape, dtype) if n >= 2**15 else np.empty(shape, dtype)
     with _large_lock:
         for i in range(len(_large)):
             # two references: the deque's and the call's. An array that lives in this memory holds a third.
@@ -217,8 +217,16 @@ def empty(shape: tuple[int, ...], dtype: Any) -> Any:
         else:
             memory = np.empty(n + ALIGNED, np.uint8)
         _large.append(memory)
-    begin = -memory.ctypes.data % ALIGNED
-    return memory[begin : begin + n].view(dtype).reshape(shape)
+    return _aligned(memory, shape, dtype)
+
+
+def aligned(shape: tuple[int, ...], dtype: Any) -> Any:
+    """``np.empty`` that begins with a line of the cache: NumPy's own begins 16 bytes after one, and vectors straddle two."""
+    return _aligned(np.empty(math.prod(shape) * dtype.itemsize + ALIGNED, np.uint8), shape, dtype)
+
+
+def _aligned(memory: Any, shape: tuple[int, ...], dtype: Any) -> Any:
+    return np.ndarray(shape, dtype, memory, -memory.__array_interface__["data"][0] % ALIGNED)
 
 
 # ---- the cache ------------------------------------------------------------------------------------------

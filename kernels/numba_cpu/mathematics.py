@@ -21,6 +21,7 @@ ULPS = {"exp": 1, "expm1": 2, "exp2": 1, "log": 1, "log2": 2, "log10": 2, "log1p
         "erf": 1, "erfc": 1}  # fmt: skip
 
 scalar = njit(fastmath={"contract"}, error_model="numpy", forceinline=True)
+inlined = njit(fastmath={"contract", "reassoc", "nsz"}, error_model="numpy", forceinline=True)  # has a sum
 
 
 def _instruction(write: Any, result: Any, *arguments: Any) -> Any:

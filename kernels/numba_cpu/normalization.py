@@ -1,4 +1,4 @@
-"""layer_norm and batch_norm: each block of memory is read once for its mean and variance, and once to be normalised.
+"""layer_norm, rms_norm and batch_norm: memory is read once for its moments, and once to be normalised.
 
 Floors: forward x read and y written; the rule x and g read and the gradient written. Batch normalisation reads its
 operands twice, as the mean must be known before anything can be written; a channel that fits the cache is read once.
@@ -13,7 +13,8 @@ import numpy as np
 
 from minigrad.backend import Declined
 
-from .loading import kernel, loop
+from .loading import aligned, empty, kernel, loop
+from .mathematics import inlined, scalar
 from .softmax import EMPTY, LAYOUT, _plain, as_plain
 
 FAST = ("contract", "reassoc", "nsz")
@@ -22,87 +23,183 @@ EVALUATION = Declined("only training has a kernel")
 
 
 def _factor(weight: Any, n: int, dtype: Any, value: int) -> Any:
-    """Weights or their absence as a vector."""
-    return np.full(n, value, dtype) if weight is None else as_plain(weight).reshape(n)
+    """Weights or their absence as a vector, aligned because each row reads it."""
+    made = aligned((n,), dtype)
+    made[:] = value if weight is None else weight.reshape(n)
+    return made
+
+
+def _rows(x: Any, normalized_shape: tuple[int, ...]) -> Any:
+    """x as (rows, elements of a row), or why not."""
+    if tuple(x.shape[x.ndim - len(normalized_shape) :]) != tuple(normalized_shape) or not x.size:
+        return EMPTY
+    return x.reshape(-1, math.prod(normalized_shape)) if _plain(x) else LAYOUT
+
+
+def _blocks(rows: int) -> tuple[int, int]:
+    """Rows of a block and their number: by the rows alone, so that the bits don't depend on the threads."""
+    block = max(32, -(-rows // 64))
+    return block, -(-rows // block)
 
 
 # ---- layer_norm -----------------------------------------------------------------------------------------
 
 
+@inlined
+def _sums(row, up, weight, shift):
+    """Of d = x - shift and h = g w in one reading: mean d, the variance, mean h, and mean h (x - mean x)."""
+    zero, n = row.dtype.type(0), row.dtype.type(row.shape[0])
+    sum_d, sum_dd, sum_h, sum_hd = zero, zero, zero, zero
+    for i in range(row.shape[0]):
+        d, h = row[i] - shift, up[i] * weight[i]
+        sum_d += d
+        sum_dd += d * d
+        sum_h += h
+        sum_hd += h * d
+    away = sum_d / n
+    return away, sum_dd / n - away * away, sum_h / n, (sum_hd - away * sum_h) / n
+
+
+@inlined
+def _moments(row, shift):
+    """The first two of :func:`_sums`."""
+    zero, n = row.dtype.type(0), row.dtype.type(row.shape[0])
+    sum_d, sum_dd = zero, zero
+    for i in range(row.shape[0]):
+        d = row[i] - shift
+        sum_d += d
+        sum_dd += d * d
+    away = sum_d / n
+    return away, sum_dd / n - away * away
+
+
+@scalar
+def _far(away, variance):
+    """Is the shift, the row's first element, too far from the mean for a difference of squares? Or is there a NaN?"""
+    return not away * away <= 4 * variance
+
+
 @loop("X[:, ::1], X[::1], X[::1], X, X[:, ::1]", *FAST)
 def _layer_norm(x, weight, bias, eps, out, start, stop):
-    zero, n = x.dtype.type(0), x.shape[1]
     for r in range(start, stop):
-        total = zero
-        for i in range(n):
-            total += x[r, i]
-        mean, square = x.dtype.type(total / n), zero
-        for i in range(n):
-            square += (x[r, i] - mean) * (x[r, i] - mean)
-        scale = x.dtype.type(1 / np.sqrt(square / n + eps))
-        for i in range(n):
-            out[r, i] = (x[r, i] - mean) * scale * weight[i] + bias[i]
+        row, to = x[r], out[r]
+        mean = row[0]
+        away, variance = _moments(row, mean)
+        mean += away
+        if _far(away, variance):
+            away, variance = _moments(row, mean)
+            mean += away
+        scale = x.dtype.type(1 / np.sqrt(variance + eps))
+        for i in range(row.shape[0]):
+            to[i] = (row[i] - mean) * scale * weight[i] + bias[i]
 
 
 @kernel(_layer_norm)
 def layer_norm_forward(x, weight=None, bias=None, *, normalized_shape, eps=1e-5):
-    n = math.prod(normalized_shape)
-    if tuple(x.shape[x.ndim - len(normalized_shape) :]) != tuple(normalized_shape) or not x.size:
-        return EMPTY
-    if not _plain(x):
-        return LAYOUT
-    out = np.empty(x.shape, x.dtype)
+    flat = _rows(x, normalized_shape)
+    if type(flat) is Declined:
+        return flat
+    n, out = flat.shape[1], empty(x.shape, x.dtype)
     w, b = _factor(weight, n, x.dtype, 1), _factor(bias, n, x.dtype, 0)
-    _layer_norm(x.size // n, 0.5 * x.size, x.reshape(-1, n), w, b, eps, out.reshape(-1, n))
+    _layer_norm(len(flat), 0.2 * x.size, flat, w, b, eps, out.reshape(flat.shape))
     return out
 
 
-@loop("X[:, ::1], X[:, ::1], X[::1], X, i8, X[:, ::1], X[:, ::1], X[:, ::1]", *FAST)
-def _layer_norm_rule(g, x, weight, eps, block, by_x, by_weight, by_bias, start, stop):
-    zero, n = x.dtype.type(0), x.shape[1]
+@loop("X[:, ::1], X[:, ::1], X[::1], X, i8, b1, X[:, ::1], X[:, ::1], X[:, ::1]", *FAST)
+def _layer_norm_rule(g, x, weight, eps, block, summed, by_x, by_weight, by_bias, start, stop):
     for b in range(start, stop):
         to_weight, to_bias = by_weight[b], by_bias[b]
-        to_weight[:] = zero
-        to_bias[:] = zero
+        to_weight[:] = 0
+        to_bias[:] = 0
         for r in range(b * block, min(b * block + block, x.shape[0])):
             row, up, to = x[r], g[r], by_x[r]
-            total = zero
-            for i in range(n):
-                total += row[i]
-            mean, square = x.dtype.type(total / n), zero
-            sum_h, sum_hy = zero, zero
-            for i in range(n):
-                c = row[i] - mean
-                h = up[i] * weight[i]
-                square += c * c
-                sum_h += h
-                sum_hy += h * c
-            scale = x.dtype.type(1 / np.sqrt(square / n + eps))
-            mean_h, mean_hy = x.dtype.type(sum_h / n), x.dtype.type(sum_hy / n) * scale
-            for i in range(n):
+            mean = row[0]
+            away, variance, mean_h, mean_hc = _sums(row, up, weight, mean)
+            mean += away
+            if _far(away, variance):
+                away, variance, mean_h, mean_hc = _sums(row, up, weight, mean)
+                mean += away
+            scale = x.dtype.type(1 / np.sqrt(variance + eps))
+            mean_hy = mean_hc * scale
+            for i in range(row.shape[0]):
                 y = (row[i] - mean) * scale
                 to[i] = (up[i] * weight[i] - mean_h - y * mean_hy) * scale
-                to_weight[i] += up[i] * y
-                to_bias[i] += up[i]
+                if summed:
+                    to_weight[i] += up[i] * y
+                    to_bias[i] += up[i]
 
 
 @kernel(_layer_norm_rule)
 def layer_norm_gradient(g, x, weight, bias_shape, normalized_shape, eps, needs):
-    n = math.prod(normalized_shape)
-    if not x.size:
-        return EMPTY
-    if not _plain(x):
-        return LAYOUT
-    rows = x.size // n
-    block = max(32, -(-rows // 64))  # by the rows alone, so that the bits don't depend on the threads
-    blocks = -(-rows // block)
-    by_x, sums = np.empty(x.shape, x.dtype), np.empty((2, blocks, n), x.dtype)
-    g, w = as_plain(g).reshape(-1, n), _factor(weight, n, x.dtype, 1)
-    _layer_norm_rule(
-        blocks, x.size, g, x.reshape(-1, n), w, eps, block, by_x.reshape(-1, n), sums[0], sums[1]
-    )
+    flat = _rows(x, normalized_shape)
+    if type(flat) is Declined:
+        return flat
+    block, blocks = _blocks(len(flat))
+    n, by_x, summed = flat.shape[1], empty(x.shape, x.dtype), needs[1] or needs[2]
+    sums, w = aligned((2, blocks, n), x.dtype), _factor(weight, n, x.dtype, 1)
+    _layer_norm_rule(blocks, 0.4 * x.size, as_plain(g).reshape(flat.shape), flat, w, eps, block, summed,
+                     by_x.reshape(flat.shape), sums[0], sums[1])  # fmt: skip
+    if not summed:
+        return by_x, None, None
     by_weight, by_bias = sums.sum(1, dtype=np.float64).astype(x.dtype).reshape(2, *normalized_shape)
     return by_x, by_weight if needs[1] else None, by_bias if needs[2] else None
+
+
+# ---- rms_norm -------------------------------------------------------------------------------------------
+
+
+@loop("X[:, ::1], X[::1], X, X[:, ::1]", *FAST)
+def _rms_norm(x, weight, eps, out, start, stop):
+    for r in range(start, stop):
+        row, to, square = x[r], out[r], x.dtype.type(0)
+        for i in range(row.shape[0]):
+            square += row[i] * row[i]
+        scale = x.dtype.type(1 / np.sqrt(square / row.shape[0] + eps))
+        for i in range(row.shape[0]):
+            to[i] = row[i] * scale * weight[i]
+
+
+@kernel(_rms_norm)
+def rms_norm_forward(x, weight=None, *, normalized_shape, eps):
+    flat = _rows(x, normalized_shape)
+    if type(flat) is Declined:
+        return flat
+    out, w = empty(x.shape, x.dtype), _factor(weight, flat.shape[1], x.dtype, 1)
+    _rms_norm(len(flat), 0.2 * x.size, flat, w, eps, out.reshape(flat.shape))
+    return out
+
+
+@loop("X[:, ::1], X[:, ::1], X[::1], X, i8, b1, X[:, ::1], X[:, ::1]", *FAST)
+def _rms_norm_rule(g, x, weight, eps, block, summed, by_x, by_weight, start, stop):
+    for b in range(start, stop):
+        to_weight = by_weight[b]
+        to_weight[:] = 0
+        for r in range(b * block, min(b * block + block, x.shape[0])):
+            row, up, to = x[r], g[r], by_x[r]
+            square, sum_hx = x.dtype.type(0), x.dtype.type(0)
+            for i in range(row.shape[0]):
+                square += row[i] * row[i]
+                sum_hx += up[i] * weight[i] * row[i]
+            scale = x.dtype.type(1 / np.sqrt(square / row.shape[0] + eps))
+            mean_hy = x.dtype.type(sum_hx / row.shape[0]) * scale
+            for i in range(row.shape[0]):
+                y = row[i] * scale
+                to[i] = (up[i] * weight[i] - y * mean_hy) * scale
+                if summed:
+                    to_weight[i] += up[i] * y
+
+
+@kernel(_rms_norm_rule)
+def rms_norm_gradient(g, x, weight, normalized_shape, eps, needs):
+    flat = _rows(x, normalized_shape)
+    if type(flat) is Declined:
+        return flat
+    block, blocks = _blocks(len(flat))
+    n, by_x = flat.shape[1], empty(x.shape, x.dtype)
+    sums, w = aligned((blocks, n), x.dtype), _factor(weight, n, x.dtype, 1)
+    _rms_norm_rule(blocks, 0.4 * x.size, as_plain(g).reshape(flat.shape), flat, w, eps, block, needs[1],
+                   by_x.reshape(flat.shape), sums)  # fmt: skip
+    return by_x, sums.sum(0, dtype=np.float64).astype(x.dtype).reshape(normalized_shape) if needs[1] else None
 
 
 # ---- batch_norm -----------------------------------------------------------------------------------------
@@ -149,7 +246,7 @@ def batch_norm_forward(
     flat = _channels(x)
     if type(flat) is Declined:
         return flat
-    channels, out = x.shape[1], np.empty(x.shape, x.dtype)
+    channels, out = x.shape[1], empty(x.shape, x.dtype)
     w, b = _factor(weight, channels, x.dtype, 1), _factor(bias, channels, x.dtype, 0)
     _batch_norm(channels, 0.5 * x.size, flat, w, b, eps, out.reshape(flat.shape))
     return out
@@ -193,7 +290,7 @@ def batch_norm_gradient(g, x, running_mean, running_var, weight, bias_shape, tra
     flat = _channels(x)
     if type(flat) is Declined:
         return flat
-    channels, by_x = x.shape[1], np.empty(x.shape, x.dtype)
+    channels, by_x = x.shape[1], empty(x.shape, x.dtype)
     by_weight, by_bias = np.empty((2, channels), x.dtype)
     w, g = _factor(weight, channels, x.dtype, 1), as_plain(g).reshape(flat.shape)
     _batch_norm_rule(channels, x.size, g, flat, w, eps, by_x.reshape(flat.shape), by_weight, by_bias)

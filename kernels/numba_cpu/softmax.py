@@ -9,12 +9,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from minigrad.backend import Declined
 
 from .loading import empty, kernel, loop
-from .mathematics import exp, exp_of_negative, f32, largest, log, scalar
+from .mathematics import exp, exp_of_negative, f32, inlined, largest, log, scalar
 
 FAST = ("contract", "reassoc", "nsz")
 LAST = Declined("it runs along another dimension than the last")
@@ -139,7 +138,7 @@ def log_softmax_gradient(g, out, x_shape, dim):
 BLOCK = 512  # elements: while one is summed, the memory of the next is fetched
 
 
-@njit(fastmath=set(FAST), error_model="numpy", forceinline=True)
+@inlined
 def largest_and_total(row):
     """max x and Σ exp(x - max x), block by block: what was summed so far is scaled when a larger maximum is met."""
     top, total = f32(-np.inf), f32(0)

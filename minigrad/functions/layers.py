@@ -247,8 +247,7 @@ def rms_norm(input: Any, normalized_shape: Any, weight: Any = None, eps: Any = N
         raise RuntimeError(f"rms_norm: Given normalized_shape={list(shape)}, expected input with shape [*, "
                            f"{', '.join(map(str, shape))}], but got input of size {list(input.shape)}")  # fmt: skip
     eps = dtypes.finfo(input.dtype).eps if eps is None else eps
-    y = input * row("rsqrt", mean(input * input, tuple(range(-len(shape), 0)), True) + eps)
-    return y if weight is None else y * weight
+    return row("rms_norm", input, weight, normalized_shape=shape, eps=eps)
 
 
 @composite(method=False)

@@ -237,8 +237,8 @@ CE = (
 def cross_entropy(m, x, target, weight=None, *, ignore_index=-100, reduction="mean", label_smoothing=0.0):
     """-Σᵢ sᵢ ((1 - ε) ln pᵢ[yᵢ] + ε / C Σₖ ln pᵢ[k]), p = softmax(x); the share sᵢ is 1, over n for the mean.
 
-    With weights the first sᵢ is wᵧ, the terms of the second have wₖ, and the mean divides by Σ wᵧ. The rule is
-    handed each position's largest xₖ, top, and total = Σₖ exp(xₖ - top).
+    With weights the first sᵢ is wᵧ, the terms of the second have wₖ, and the mean divides by Σ wᵧ. A
+    kernel's rule reads each position's largest xₖ, top, and total = Σₖ exp(xₖ - top).
     """
     labels, keep = _labels(m, "cross_entropy", x, target, ignore_index)
     own, even = _share(m, x, labels, keep, weight, reduction)
@@ -257,8 +257,7 @@ def cross_entropy(m, x, target, weight=None, *, ignore_index=-100, reduction="me
 
 @cross_entropy.vjp
 def _(m, g, x, target, weight, own, even, top, total, ignore_index, reduction, label_smoothing):
-    p = m.exp(_classes_last(m, x) - top)
-    p = p / sum(m, p, dim=1, keepdim=True)  # a kernel divides by total, which doesn't say how it depends on x
+    p = softmax(m, _classes_last(m, x), dim=1)  # not of top and total, which don't tell how they depend on x
     hot = one_hot(m, target.reshape(-1), num_classes=p.shape[1])  # an ignored position has a share of 0
     by_loss = g.reshape(-1) if reduction == "none" else g
     by_flat = (by_loss * own)[:, None] * m.where(hot, p - 1, p)
@@ -306,6 +305,23 @@ def _normalised_gradients(
         h = g if weight is None else g * weight
         by_x = (h - mean(m, h, dim=dims, keepdim=True) - y * mean(m, h * y, dim=dims, keepdim=True)) / sigma
     return by_x, g * y if needs[1] else None, g if needs[2] else None
+
+
+@op(promote="same", flops=6, cases=[
+    case((3, 4), (4,), normalized_shape=(4,), eps=1e-6), case((2, 3, 4), None, normalized_shape=(3, 4), eps=1e-3),
+])  # fmt: skip
+def rms_norm(m, x, weight=None, *, normalized_shape, eps):
+    """x / √(mean(x²) + ε) · w over the last dimensions (Zhang & Sennrich, 2019)."""
+    y = x / m.sqrt(mean(m, m.square(x), dim=_last(x.shape, normalized_shape), keepdim=True) + eps)
+    return y if weight is None else y * weight
+
+
+@rms_norm.vjp
+def _(m, g, x, weight, normalized_shape, eps, needs):
+    dims = _last(x.shape, normalized_shape)
+    rms = m.sqrt(mean(m, m.square(x), dim=dims, keepdim=True) + eps)
+    y, h = x / rms, g if weight is None else g * weight
+    return (h - y * mean(m, h * y, dim=dims, keepdim=True)) / rms, g * y if needs[1] else None
 
 
 @op(promote="match", flops=9, constant=("running_mean", "running_var"), cases=[
