@@ -142,6 +142,7 @@ def whole_range():
 EXACT = {
     **{n: getattr(np, n) for n in ("exp", "expm1", "exp2", "log", "log2", "log10", "log1p", "tanh", "sin", "cos")},
     "erf": np.vectorize(math.erf, [float]), "erfc": np.vectorize(math.erfc, [float]),
+    "ndtr": np.vectorize(lambda x: 0.5 * math.erfc(-x * math.sqrt(0.5)), [float]),
 }  # fmt: skip
 
 
@@ -179,6 +180,20 @@ def test_the_exponential_of_softmax_is_within_a_unit_down_to_where_it_is_zero(wh
     assert not found[x < -86.6].any()
     inside = x >= -86.6
     assert (np.abs(found - exact) / np.spacing(exact.astype(np.float32)))[inside].max() <= 1
+
+
+def test_gelu_in_float32_is_within_its_bound_and_has_its_tail(whole_range):
+    minigrad.warmup("gelu")
+    x = np.concatenate(
+        [whole_range[np.isfinite(whole_range)], np.linspace(-15, 15, 100_001, dtype=np.float32)]
+    )
+    with minigrad.kernels("require"):
+        found = minigrad.nn.functional.gelu(minigrad.from_numpy(x)).numpy()
+    exact = x * EXACT["ndtr"](x.astype(np.float64))
+    error = np.abs(found - exact)
+    assert (error <= 1.2e-7 * np.maximum(1, np.abs(exact))).all()
+    tail = (x < 0) & (exact < -1e-35)
+    assert (error[tail] <= 5e-7 * np.abs(exact[tail])).all() and tail.sum() > 10_000
 
 
 def test_the_bounds_are_of_the_functions_there_are():

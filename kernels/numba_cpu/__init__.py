@@ -22,7 +22,22 @@ from .loading import Lazy
 
 SET = "numba"
 FUNCTIONS = frozenset(
-    ("exp", "expm1", "exp2", "log", "log1p", "log2", "log10", "tanh", "sin", "cos", "erf", "erfc", "sigmoid")
+    (
+        "exp",
+        "expm1",
+        "exp2",
+        "log",
+        "log1p",
+        "log2",
+        "log10",
+        "tanh",
+        "sin",
+        "cos",
+        "erf",
+        "erfc",
+        "ndtr",
+        "sigmoid",
+    )
 )
 BOTH = ("float32", "float64")
 # row -> the module of its kernels <row>_forward and <row>_gradient, its dtypes, and from how many elements it pays.

@@ -107,11 +107,16 @@ class Source(Namespace):
         return self.line(f"{self.text(x)} * {self.text(x)}")
 
 
+def wide(row: Op) -> bool:
+    """Does a row's forward need float64 in a kernel?"""
+    return row.wide and row.name not in mathematics.NARROW.keys() | mathematics.GOOD
+
+
 def write(row: Op, part: str, values: tuple[Any, ...]) -> tuple[str, list[str]]:
     """The loop's source, and what each of its arguments is: "array", "number", or "" for one that isn't passed."""
     rule = row.rules[0]
     forward = part == "forward"
-    m = Source(row.wide and forward and row.name not in mathematics.NARROW)
+    m = Source(forward and wide(row))
     reads: list[tuple[str, Any]] = (
         [("input", 0), *(("attr", n) for n in row.attrs)] if forward else list(rule.reads)
     )
@@ -155,20 +160,20 @@ def write(row: Op, part: str, values: tuple[Any, ...]) -> tuple[str, list[str]]:
 def generate(row: Op, part: str, values: tuple[Any, ...]) -> Any:
     """Compiles the kernel of a row's forward or rule, for the values of the attributes that aren't numbers."""
     text, kinds = write(row, part, values)
-    wide = row.wide and part == "forward" and row.name not in mathematics.NARROW
+    in_double = part == "forward" and wide(row)
     space: dict[str, Any] = {
-        "F": np.float64 if wide else np.float32,
+        "F": np.float64 if in_double else np.float32,
         "nan": np.nan,
         "inf": np.inf,
         "__name__": __name__,
     }
-    space.update(mathematics.WIDE if wide else mathematics.NARROW)
+    space.update(mathematics.WIDE if in_double else mathematics.NARROW)
     exec(compile(text, f"<{row.name}_{part}>", "exec"), space)
     flat = kinds.count("array")
     arguments = ", ".join(["X[::1]"] * (flat + 1) + ["X"] * kinds.count("number"))
     made = Loop(space[f"{row.name}_{part}"], arguments, FAST, text)
     made.load(np.dtype(np.float32))
-    cost = 1.0 if row.wide else 0.4  # ns an element
+    cost = 1.0 if in_double else 0.4  # ns an element
     if kinds == ["array"]:
         return lambda x: over(made, cost, (x,), ())
     places = [i for i, k in enumerate(kinds) if k == "array"]

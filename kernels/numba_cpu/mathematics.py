@@ -18,7 +18,7 @@ f32, f64, i32 = np.float32, np.float64, np.int32
 
 # The largest error of each, in units in the last place of the exact result rounded to float32.
 ULPS = {"exp": 1, "expm1": 2, "exp2": 1, "log": 1, "log2": 2, "log10": 2, "log1p": 3, "tanh": 2, "sin": 1, "cos": 1,
-        "erf": 1, "erfc": 1}  # fmt: skip
+        "erf": 1, "erfc": 1, "ndtr": 6}  # fmt: skip
 
 scalar = njit(fastmath={"contract"}, error_model="numpy", forceinline=True)
 inlined = njit(fastmath={"contract", "reassoc", "nsz"}, error_model="numpy", forceinline=True)  # has a sum
@@ -259,6 +259,33 @@ def cos(x):
     return y if (n + 1) & 2 == 0 else -y
 
 
+@scalar
+def ndtr(x):
+    """Φ(-a) = e^(-a²/2) q(a), (a + 3.5) q(a) a polynomial in (a - 3.5) / (a + 3.5); 1 - Φ(-a) where x = a > 0.
+
+    a² in two parts, of which the first is exact: e^(-a²/2) would magnify the rounding of a² by a²/2.
+    """
+    a = _at_most(f32(15), floated(_and(bits(x), i32(0x7FFFFFFF))))
+    inverse = f32(1) / (a + f32(3.5))
+    t = (a - f32(3.5)) * inverse
+    p = f32(1.086954727e-04) * t + f32(4.183254711e-04)
+    p = p * t - f32(4.950412413e-04)
+    p = p * t - f32(3.172830618e-03)
+    p = p * t + f32(6.493727393e-03)
+    p = p * t + f32(1.740582180e-02)
+    p = p * t - f32(1.160531749e-01)
+    p = p * t + f32(3.154250913e-01)
+    p = p * t - f32(5.655617393e-01)
+    p = p * t + f32(7.444160738e-01)
+    high = floated(_and(bits(a), i32(-4096)))  # 12 bits
+    c, rest = f32(-0.5) * (high * high), f32(-0.5) * ((a - high) * (a + high))
+    s = (c + rest) * _LOG2E + _ROUND
+    n = s - _ROUND
+    r = ((c - n * _LN2_HIGH) + rest) - n * _LN2_LOW
+    y = _times_power(_exp_near_zero(r) * (p * inverse), s)
+    return y if x < f32(0) else f32(1) - y
+
+
 # ---- in float64, as good as float32 needs: rows that are ``wide`` ----------------------------------------
 
 
@@ -328,5 +355,6 @@ def erf(x):
 
 
 NARROW = {"exp": exp, "expm1": expm1, "exp2": exp2, "log": log, "log2": log2, "log10": log10, "log1p": log1p,
-          "tanh": tanh, "sin": sin, "cos": cos, "erf": erf, "erfc": erfc}  # fmt: skip
+          "tanh": tanh, "sin": sin, "cos": cos, "erf": erf, "erfc": erfc, "ndtr": ndtr}  # fmt: skip
 WIDE = {"exp": exp_wide, "erf": erf_wide, "erfc": erfc_wide}
+GOOD = {"gelu"}  # wide rows that float32 is good enough for with these functions
