@@ -24,11 +24,13 @@ from minigrad.kernels.numba_cpu import (  # type: ignore[attr-defined]  # noqa: 
     elementwise,
     loading,
     mathematics,
+    optimizer,
     softmax,
 )
 
 CLAIMED = [row for row in OPS.values() if any(s == "numba" for s, _, _ in row.kernels)]
 GENERATED = [row for row in CLAIMED if row.elementwise]
+UPDATES = [row for row in CLAIMED if "param" in row.mutates]
 ROWS = {row.name for row in CLAIMED}
 LAYOUTS = (*op_cases.LAYOUTS, "misaligned")
 SHAPES = [
@@ -203,6 +205,14 @@ def test_the_bounds_are_of_the_functions_there_are():
 # ---- kernels beside their twins -------------------------------------------------------------------------
 
 
+def optimizer_rows():
+    from minigrad.ops import optimizer as rows
+
+    return [
+        name for name in vars(rows) if name.endswith("_") and name in OPS and name != "scale_"
+    ]  # one pass as it is
+
+
 def test_the_set_claims_what_it_is_for():
     assert {"sigmoid", "silu", "gelu", "softplus", "elu", "erf", "logit"} <= {row.name for row in GENERATED}
     assert {
@@ -212,10 +222,9 @@ def test_the_set_claims_what_it_is_for():
         "layer_norm",
         "rms_norm",
         "batch_norm",
-        "adam_",
-        "sgd_",
         "unembed",
     } <= ROWS
+    assert set(optimizer_rows()) == {row.name for row in UPDATES}
     assert not {"exp", "tanh", "sin", "add", "relu", "pow"} & ROWS  # NumPy's own loops
 
 
@@ -382,15 +391,17 @@ def test_a_mean_far_from_zero_does_not_spoil_the_variance():
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("name", ["adam_", "sgd_"])
-def test_an_update_has_the_bits_of_its_row(name, layout, dtype):
-    minigrad.warmup(name)
-    row, rng = OPS[name], np.random.default_rng(0)
+@pytest.mark.parametrize("row", UPDATES, ids=ids)
+def test_an_update_has_the_bits_of_its_row(row, layout, dtype):
+    minigrad.warmup(row.name)
+    rng = np.random.default_rng(0)
     for shape in [(0,), (), (1,), (17,), (33, 65)]:
         for case in row.cases:
             drawn = [
                 None if spec is None else rng.uniform(0.1, 1, shape).astype(dtype) for spec in case.operands
             ]
+            if shape == (17,):
+                drawn[1][:3] = np.nan, np.inf, 0
             results = []
             for mode in ("numba", "off"):
                 arrays = [laid_out(a, layout) for a in drawn]
@@ -400,14 +411,38 @@ def test_an_update_has_the_bits_of_its_row(name, layout, dtype):
                 with minigrad.kernels(mode):
                     ran = minigrad.explain(apply, row, [None if a is None else wrap(a) for a in arrays],
                                            {**row.attrs, **case.attrs}).choices[0]  # fmt: skip
-                results.append([None if a is None else a.tobytes() for a in arrays])
-                if (
-                    mode == "numba"
-                    and layout in ("plain", "transposed")
-                    and (name == "sgd_" or drawn[4] is None)
-                ):
+                results.append(
+                    [None if a is None else np.where(np.isnan(a), np.nan, a).tobytes() for a in arrays]
+                )
+                if mode == "numba" and layout in ("plain", "transposed"):
                     assert ran.ran == "numba"
             assert results[0] == results[1]
+
+
+def test_a_number_that_changes_its_answer_selects_another_loop_of_an_update():
+    minigrad.warmup("radam_")
+    row, rng = OPS["radam_"], np.random.default_rng(0)
+    drawn = [rng.uniform(0.1, 1, 40).astype(np.float32) for _ in range(4)]
+    results = []
+    for mode in ("require", "off"):
+        arrays = [a.copy() for a in drawn]
+        with minigrad.kernels(mode):
+            for step in range(1, 12):  # from the sixth on the step is rectified
+                attrs = {**row.attrs, "step": step, "lr": 0.1 / step, "weight_decay": 0.1 * (step % 3)}
+                apply(row, [wrap(a) for a in arrays], attrs)
+        results.append([a.tobytes() for a in arrays])
+    assert results[0] == results[1]
+
+
+def test_an_update_that_reads_what_no_loop_has_is_refused():
+    row = OPS["adam_"]
+    forward = row.forward
+    row.forward = lambda m, param, grad, *rest, **numbers: m.cumsum(param)
+    try:
+        with pytest.raises(AttributeError, match=r"a kernel can't be made of m\.cumsum"):
+            optimizer.write(row, (True,) * 5, {})
+    finally:
+        row.forward = forward
 
 
 def test_unembed_has_the_bits_of_its_row():
@@ -422,7 +457,7 @@ def test_unembed_has_the_bits_of_its_row():
 
 
 def test_a_kernel_by_hand_has_the_defaults_of_its_row():
-    assert set(BY_HAND) == ROWS - {row.name for row in GENERATED}
+    assert set(BY_HAND) == ROWS - {row.name for row in (*GENERATED, *UPDATES)}
     for name in BY_HAND:
         minigrad.warmup(name)
         run = OPS[name].kernels["numba", "cpu", np.dtype(np.float32)].forward.run
@@ -686,6 +721,24 @@ def test_shared_work_has_the_bits_of_unshared_work_two_hundred_times(name, two_t
         found, ran = answers("require", row, arrays, attrs, [0], weight_of(np.random.default_rng(1)))
         assert ran == BOTH
         return [a.tobytes() for a in found]
+
+    shared = bits()
+    assert all(bits() == shared for _ in range(200))
+    monkeypatch.setattr(threads, "SHARED", math.inf)
+    assert bits() == shared
+
+
+@pytest.mark.parametrize("row", UPDATES, ids=ids)
+def test_a_shared_update_has_the_bits_of_an_unshared_one_two_hundred_times(row, two_threads, monkeypatch):
+    minigrad.warmup(row.name)
+    rng, case = np.random.default_rng(0), row.cases[-1]
+    drawn = [None if spec is None else rng.uniform(0.1, 1, 1031).astype(np.float32) for spec in case.operands]
+
+    def bits():
+        arrays = [None if a is None else a.copy() for a in drawn]
+        with minigrad.kernels("require"):
+            apply(row, [None if a is None else wrap(a) for a in arrays], {**row.attrs, **case.attrs})
+        return [None if a is None else a.tobytes() for a in arrays]
 
     shared = bits()
     assert all(bits() == shared for _ in range(200))

@@ -2,7 +2,8 @@
 
 Importing this registers the set's rows and imports nothing of Numba's; a kernel is compiled when it is first used
 (``loading.py``). Elementwise rows with transcendental functions are generated from the row's own forward and rule
-(``elementwise.py``); the others are written by hand, a file each family. ``mathematics.py`` has the functions,
+(``elementwise.py``), and so are the updates of a parameter (``optimizer.py``); the others are written by hand, a file
+each family. ``mathematics.py`` has the functions,
 ``minigrad/threads.py`` says how many threads a call gets. The choices: ``docs/decisions/kernels.md``.
 """
 
@@ -19,6 +20,7 @@ from minigrad import backend
 from minigrad.op import OPS, Op
 
 from .loading import Lazy
+from .optimizer import Updates
 
 SET = "numba"
 FUNCTIONS = frozenset(
@@ -41,7 +43,7 @@ FUNCTIONS = frozenset(
 )
 BOTH = ("float32", "float64")
 # row -> the module of its kernels <row>_forward and <row>_gradient, its dtypes, and from how many elements it pays.
-# Where a kernel's bits are the reference's there is no such limit: adam_, sgd_, unembed.
+# Where a kernel's bits are the reference's there is no such limit: unembed, and the updates of a parameter.
 BY_HAND = {
     "softmax": ("softmax", BOTH[:1], 512),
     "log_softmax": ("softmax", BOTH[:1], 512),
@@ -49,8 +51,6 @@ BY_HAND = {
     "layer_norm": ("normalization", BOTH, 2048),
     "rms_norm": ("normalization", BOTH, 2048),
     "batch_norm": ("normalization", BOTH, 2048),
-    "adam_": ("optimizer", BOTH, 0),
-    "sgd_": ("optimizer", BOTH, 0),
     "unembed": ("embedding", BOTH, 0),
 }
 PAYS = 4096  # elements from which a generated kernel does under "auto"
@@ -133,6 +133,9 @@ def register() -> None:
             backend.register_kernel(
                 SET, name, forward, gradient if known else None, dtypes=(dtype,), least=least
             )
+    for row in [row for row in OPS.values() if "param" in row.mutates]:
+        for dtype in BOTH:
+            backend.register_kernel(SET, row.name, Updates(row, dtype), dtypes=(dtype,))
     for row in filter(pays, list(OPS.values())):
         parts: list[Any] = []
         for part in ("forward", "gradient"):

@@ -1,95 +1,196 @@
-"""adam_ and sgd_ in one pass over their arrays. No fast-math flags: the bits are the reference's.
+"""Updates in one pass over their arrays, made from the rows: an update run on :class:`Recorder` writes the body of a loop.
 
-Floors: adam_ reads four arrays and writes three, sgd_ reads two or three and writes one or two.
+Arrays are the loop's; numbers are computed once a call, by the row's own expressions. Where a row asks whether
+a number is zero, the answer selects the loop: each set of answers met has one of its own. No fast-math flags: the bits
+are the reference's. Floors: ``adam_`` reads four arrays and writes three, ``sgd_`` reads two or three and writes one or two.
 """
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from minigrad.backend import Declined
+from minigrad.op import Op
 
-from .loading import kernel, loop
+from .loading import Lazy, Loop
 
 LAYOUT = Declined("its arrays are not contiguous in one order")
-LARGEST = Declined("amsgrad is the reference's")
+SIGNS = {"add": "+", "sub": "-", "mul": "*", "truediv": "/", "pow": "**"}
+NAMES = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/"}  # of array modules
+COMPARISONS = {"lt": "<", "le": "<=", "gt": ">", "ge": ">="}
 
 
-def _flat(grad: Any, *written: Any) -> Any:
-    """The arrays as vectors that share their memory, the gradient first; or why not."""
-    for order in ("C", "F"):
-        if all(a.flags.c_contiguous if order == "C" else a.flags.f_contiguous for a in written):
-            break
-    else:
-        return LAYOUT
-    if not all(a.flags.aligned and a.shape == grad.shape and a.dtype == grad.dtype for a in written):
-        return LAYOUT
-    if not grad.flags.aligned or not (grad.flags.c_contiguous if order == "C" else grad.flags.f_contiguous):
-        grad = np.array(grad, order=order)  # type: ignore[call-overload]
-    return [a.reshape(-1, order=order) for a in (grad, *written)]
+class Number:
+    """An attribute or what was computed of some: its expression, and its value in the call that is recorded."""
+
+    __hash__ = object.__hash__
+
+    def __init__(self, recorder: Recorder, text: str, value: Any) -> None:
+        self.recorder, self.text, self.value = recorder, text, value
+
+    def __bool__(self) -> bool:
+        self.recorder.answers.append((self.text, bool(self.value)))
+        return bool(self.value)
 
 
-@loop("X[::1], X[::1], X[::1], X[::1], X, X, X, X, X, X, X, X, b1")
-def _adam(
-    grad, param, mean, square, shrink, decay, beta1, rest1, beta2, rest2, eps, size, maximize, start, stop
-):
-    grad, param, mean, square = grad[start:stop], param[start:stop], mean[start:stop], square[start:stop]
-    for i in range(param.shape[0]):
-        g, p = grad[i], param[i]
-        g = -g if maximize else g
-        p = p * shrink
-        g = g + p * decay if decay != 0 else g
-        m = mean[i] * beta1 + g * rest1
-        v = square[i] * beta2 + g * g * rest2
-        mean[i], square[i] = m, v
-        param[i] = p - m / (np.sqrt(v) + eps) * size
+def _method(name: str, sign: str, swapped: bool) -> Callable[[Number, Any], Number]:
+    function = getattr(operator, name)
+
+    def method(self: Number, other: Any) -> Number:
+        a, b = (other, self) if swapped else (self, other)
+        texts = [x.text if isinstance(x, Number) else repr(x) for x in (a, b)]
+        values = [x.value if isinstance(x, Number) else x for x in (a, b)]
+        return Number(self.recorder, f"({texts[0]} {sign} {texts[1]})", function(*values))
+
+    return method
 
 
-@kernel(_adam)
-def adam_forward(
-    param, grad, exp_avg, exp_avg_sq, max_exp_avg_sq=None, *, step, lr, beta1=0.9, beta2=0.999, eps=1e-8,
-    weight_decay=0.0, decoupled=False, maximize=False,
-):  # fmt: skip
-    if max_exp_avg_sq is not None:
-        return LARGEST
-    flat = _flat(grad, param, exp_avg, exp_avg_sq)
-    if type(flat) is Declined:
-        return flat
-    root = (1 - beta2**step) ** 0.5
-    shrink, decay = (1 - lr * weight_decay, 0.0) if decoupled else (1.0, weight_decay)
-    _adam(grad.size, 0.8 * grad.size, *flat, shrink, decay, beta1, 1 - beta1, beta2, 1 - beta2, eps * root,
-          lr * root / (1 - beta1**step), maximize)  # fmt: skip
-    return None
+for _name, _sign in {**SIGNS, **COMPARISONS}.items():
+    setattr(Number, f"__{_name}__", _method(_name, _sign, False))
+    if _name in SIGNS:
+        setattr(Number, f"__r{_name}__", _method(_name, _sign, True))
 
 
-@loop("X[::1], X[::1], X[::1], X, X, X, X, b1, b1, b1, b1")
-def _sgd(grad, param, buffer, lr, momentum, rest, decay, buffered, nesterov, maximize, first, start, stop):
-    grad, param, buffer = grad[start:stop], param[start:stop], buffer[start:stop]
-    for i in range(param.shape[0]):
-        g, p = grad[i], param[i]
-        g = -g if maximize else g
-        g = g + p * decay if decay != 0 else g
-        if buffered:
-            b = g if first else buffer[i] * momentum + g * rest
-            buffer[i] = b
-            g = g + b * momentum if nesterov else b
-        param[i] = p - g * lr
+class Array:
+    """An element of an array of the row: the variable that holds it now."""
+
+    dtype = np.dtype(np.float32)
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __setitem__(self, key: Any, value: Array) -> None:
+        self.name = value.name
 
 
-@kernel(_sgd)
-def sgd_forward(
-    param, grad, momentum_buffer=None, *, lr, momentum=0.0, dampening=0.0, weight_decay=0.0, nesterov=False,
-    maximize=False, first=False,
-):  # fmt: skip
-    buffered = momentum_buffer is not None
-    flat = _flat(grad, param, *((momentum_buffer,) if buffered else ()))
-    if type(flat) is Declined:
-        return flat
-    _sgd(grad.size, 0.5 * grad.size, *flat, *(() if buffered else (flat[1],)), lr, momentum, 1 - dampening,
-         weight_decay, buffered, nesterov, maximize, first)  # fmt: skip
-    return None
+class Recorder:
+    """The lines, numbers and answers of one call of a row."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.numbers: dict[str, str] = {}  # expression -> the loop's name for it
+        self.answers: list[tuple[str, bool]] = []
+
+    def text(self, x: Any) -> str:
+        if isinstance(x, Array):
+            return x.name
+        if isinstance(x, Number):
+            return self.numbers.setdefault(x.text, f"n{len(self.numbers)}")
+        return f"params.dtype.type({x!r})"
+
+    def line(self, text: str, out: Array | None) -> Array:
+        out = Array("") if out is None else out
+        out.name = f"t{len(self.lines)}"
+        self.lines.append(f"{out.name} = {text}")
+        return out
+
+    def empty_like(self, x: Array) -> Array:
+        return Array("")
+
+    def __getattr__(self, name: str) -> Callable[..., Array]:
+        if name in NAMES:
+            return lambda a, b, out=None: self.line(f"{self.text(a)} {NAMES[name]} {self.text(b)}", out)
+        if name not in ("sqrt", "abs"):
+            raise AttributeError(f"a kernel can't be made of m.{name}")
+        return lambda x, out=None: self.line(f"{name}({self.text(x)})", out)
+
+    def negative(self, x: Any, out: Array | None = None) -> Array:
+        return self.line(f"-{self.text(x)}", out)
+
+    def maximum(self, a: Any, b: Any, out: Array | None = None) -> Array:
+        a, b = self.text(a), self.text(b)
+        return self.line(f"{a} if ({a} >= {b}) | ({a} != {a}) else {b}", out)  # NaN wins, as in NumPy
 
 
-adam__forward, sgd__forward = adam_forward, sgd_forward  # by the rows' names, which end in an underscore
+def write(row: Op, present: tuple[bool, ...], attrs: dict[str, Any]) -> tuple[str, str, Recorder]:
+    """The loop's source, that of what is computed before it, and their record."""
+    m = Recorder()
+    names = [n for n, here in zip(row.inputs, present, strict=True) if here]
+    arrays = {n: Array(n) for n in names}
+    numbers = {n: Number(m, n, v) for n, v in attrs.items()}
+    row.forward(m, *[arrays.get(n) for n in row.inputs], **numbers)
+    changed = [n for n in names if arrays[n].name != n]
+    lines = [
+        f"def {row.name}loop({', '.join([*(n + 's' for n in names), *m.numbers.values()])}, start, stop):"
+    ]
+    lines += [f"    {n}s = {n}s[start:stop]" for n in names]
+    lines += ["    for i in range(params.shape[0]):", *(f"        {n} = {n}s[i]" for n in names)]
+    lines += [f"        {line}" for line in m.lines]
+    lines += [f"        {n}s[i] = {arrays[n].name}" for n in changed]
+    asked = "".join(f" and bool({text}) is {answer}" for text, answer in m.answers)
+    before = (
+        f"def fits({', '.join(attrs)}):\n    return True{asked}\n"
+        f"def numbers({', '.join(attrs)}):\n    return ({''.join(text + ', ' for text in m.numbers)})\n"
+    )
+    return "\n".join(lines) + "\n", before, m
+
+
+def _flat(arrays: list[Any]) -> Any:
+    """The arrays as vectors that share their memory; or why not. A gradient of another order is copied."""
+    first = arrays[0]
+    order = "C" if first.flags.c_contiguous else "F"
+    for i, a in enumerate(arrays):
+        plain = a.flags.aligned and (a.flags.c_contiguous if order == "C" else a.flags.f_contiguous)
+        if a.shape != first.shape or a.dtype != first.dtype or not (plain or i == GRADIENT):
+            return LAYOUT
+        if not plain:
+            arrays[i] = np.array(a, order=order)  # type: ignore[call-overload]
+    return [a.reshape(-1, order=order) for a in arrays]
+
+
+GRADIENT = 1  # its place among a row's inputs, after the parameter
+
+
+class Updates:
+    """The kernels of a row for one dtype: one for each set of arrays present and answers met."""
+
+    def __init__(self, row: Op, dtype: str) -> None:
+        self.row, self.dtype = row, np.dtype(dtype)
+        self.made: dict[tuple[bool, ...], list[tuple[Any, Lazy]]] = {}
+
+    def __call__(self, m: Any, *arrays: Any, **attrs: Any) -> Any:
+        attrs = {**self.row.attrs, **attrs}
+        arrays = (*arrays, *[None] * (len(self.row.inputs) - len(arrays)))
+        return self.of(tuple([a is not None for a in arrays]), attrs)(m, arrays, attrs)
+
+    def of(self, present: tuple[bool, ...], attrs: dict[str, Any]) -> Lazy:
+        known = self.made.setdefault(present, [])
+        for fits, lazy in known:
+            if fits(**attrs):
+                return lazy
+        loop, before, record = write(self.row, present, attrs)
+        space: dict[str, Any] = {}
+        exec(before, space)
+        lazy = Lazy(self.row.name, lambda: self.generate(loop, space["numbers"], sum(present), record))
+        known.append((space["fits"], lazy))
+        return lazy
+
+    def generate(self, text: str, numbers: Any, arrays: int, record: Recorder) -> Any:
+        """Compiles a loop, and gives the function that calls it."""
+        space: dict[str, Any] = {"sqrt": np.sqrt, "__name__": __name__}
+        exec(compile(text, f"<{self.row.name}>", "exec"), space)
+        arguments = ", ".join(["X[::1]"] * arrays + ["X"] * len(record.numbers))
+        made = Loop(space[f"{self.row.name}loop"], arguments, frozenset(), text)
+        made.load(self.dtype)
+        cost = 0.06 * len(record.lines)  # ns an element
+
+        def run(arrays: Any, attrs: Any) -> Any:
+            flat = _flat([a for a in arrays if a is not None])
+            if type(flat) is Declined:
+                return flat
+            made(flat[0].size, cost * flat[0].size, *flat, *numbers(**attrs))
+            return None
+
+        return run
+
+    def ahead(self) -> list[Lazy]:
+        """What warmup compiles: the kernels of the row's cases."""
+        found = []
+        for case in self.row.cases:
+            given = (*case.operands, *[None] * (len(self.row.inputs) - len(case.operands)))
+            found.append(self.of(tuple([a is not None for a in given]), {**self.row.attrs, **case.attrs}))
+        return list(dict.fromkeys(found))
