@@ -25,6 +25,7 @@ from minigrad.kernels.numba_cpu import (  # type: ignore[attr-defined]  # noqa: 
     loading,
     mathematics,
     optimizer,
+    reduction,
     softmax,
 )
 
@@ -223,6 +224,7 @@ def test_the_set_claims_what_it_is_for():
         "rms_norm",
         "batch_norm",
         "unembed",
+        "vector_norm",
     } <= ROWS
     assert set(optimizer_rows()) == {row.name for row in UPDATES}
     assert not {"exp", "tanh", "sin", "add", "relu", "pow"} & ROWS  # NumPy's own loops
@@ -277,13 +279,13 @@ def test_softmax_gives_what_its_row_gives(name, layout):
 def test_cross_entropy_gives_what_its_row_gives(layout):
     minigrad.warmup("cross_entropy")
     row, rng = OPS["cross_entropy"], np.random.default_rng(0)
-    for (n, classes), reduction in zip(
+    for (n, classes), reduced in zip(
         [(1, 1), (3, 5), (7, 17), (33, 1031)], ["mean", "sum", "none", "mean"], strict=True
     ):
         x, target = rng.uniform(-4, 4, (n, classes)).astype(np.float32), rng.integers(0, classes, n)
         target[0] = -100
         for ignored in [target] if n > 1 else [np.zeros(1, np.int64)]:
-            attrs = {**row.attrs, "reduction": reduction}
+            attrs = {**row.attrs, "reduction": reduced}
             ran = beside_the_twin(row, [x, ignored, None], attrs, [0], layout)
             assert layout != "plain" or ran == BOTH
     for attrs in ({"label_smoothing": 0.1}, {"reduction": "sum"}):
@@ -302,8 +304,8 @@ def test_cross_entropy_follows_a_maximum_that_rises_and_infinities():
     x[3], x[4, 600], x[5, 1030] = -np.inf, np.inf, np.nan
     x[6] += 1e4
     target = np.full(7, classes - 1)
-    for reduction in ("none", "sum"):
-        attrs = {**row.attrs, "reduction": reduction}
+    for reduced in ("none", "sum"):
+        attrs = {**row.attrs, "reduction": reduced}
         assert beside_the_twin(row, [x[[0, 1, 2, 6]], target[:4], None], attrs, [0]) == BOTH
         assert beside_the_twin(row, [x, target, None], attrs, [0]) == BOTH
 
@@ -443,6 +445,32 @@ def test_an_update_that_reads_what_no_loop_has_is_refused():
             optimizer.write(row, (True,) * 5, {})
     finally:
         row.forward = forward
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_norm_of_all_elements_is_what_its_row_gives(layout, dtype):
+    minigrad.warmup("vector_norm")
+    row, rng = OPS["vector_norm"], np.random.default_rng(0)
+    for shape in [*SHAPES, (3 * reduction.BLOCK + 17,)]:
+        for attrs in ({"keepdim": True}, {}, {"p": 1.0}):
+            attrs = {**row.attrs, **attrs}
+            x = rng.normal(3, 2, shape).astype(dtype)
+            ran = beside_the_twin(row, [x], attrs, [0], layout, **tolerance(dtype, 1e-6, 1e-6))
+            assert (
+                layout not in ("plain", "transposed") or attrs["p"] == 1 or ran[0] == ("forward", "numba", "")
+            )
+    for odd in (np.nan, np.inf):
+        x[3] = odd
+        beside_the_twin(row, [x], {**row.attrs}, [], layout, **tolerance(dtype))
+
+
+def test_the_error_of_a_norm_does_not_grow_with_the_array():
+    minigrad.warmup("vector_norm")
+    x = np.random.default_rng(0).uniform(0.9, 1.1, 5_000_000).astype(np.float32)
+    with minigrad.kernels("require"):
+        found = minigrad.linalg.vector_norm(minigrad.from_numpy(x)).item()
+    assert abs(found - np.linalg.norm(x.astype(np.float64))) < 1e-6 * found
 
 
 def test_unembed_has_the_bits_of_its_row():

@@ -51,8 +51,10 @@ BY_HAND = {
     "layer_norm": ("normalization", BOTH, 2048),
     "rms_norm": ("normalization", BOTH, 2048),
     "batch_norm": ("normalization", BOTH, 2048),
+    "vector_norm": ("reduction", BOTH, 4096),
     "unembed": ("embedding", BOTH, 0),
 }
+FORWARD_ONLY = {"unembed", "vector_norm"}  # their rule is the reference's
 PAYS = 4096  # elements from which a generated kernel does under "auto"
 
 
@@ -129,7 +131,7 @@ def register() -> None:
         for dtype in dtypes:
             forward = Lazy(f"{name}_forward", _by_hand(module, f"{name}_forward", dtype))
             gradient = Lazy(f"{name}_gradient", _by_hand(module, f"{name}_gradient", dtype))
-            known = row.differentiable and name != "unembed"
+            known = name not in FORWARD_ONLY
             backend.register_kernel(
                 SET, name, forward, gradient if known else None, dtypes=(dtype,), least=least
             )
