@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+import types
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +23,10 @@ numba = pytest.importorskip("numba")
 from minigrad.kernels.numba_cpu import (  # type: ignore[attr-defined]  # noqa: E402
     BY_HAND,
     elementwise,
+    embedding,
     loading,
     mathematics,
+    normalization,
     optimizer,
     reduction,
     softmax,
@@ -531,6 +534,128 @@ def test_a_planted_fault_is_caught(name, part, fault):
             beside_the_twin(row, [x], attrs, [0])
     finally:
         row.kernels[key] = whole
+
+
+ROWS_OF = {"normalized_shape": (65,), "eps": 1e-5}
+
+
+def checked(name):
+    """A row on operands with more than a block, a tail, a first element far from the others, and an offset."""
+    row, rng = OPS[name], np.random.default_rng(0)
+    x = (rng.normal(size=(67, 65)) + np.linspace(-3, 3, 65)).astype(np.float32)
+    wide = (rng.normal(size=(3, 30_017)) + np.linspace(-9, 9, 30_017)).astype(np.float32)
+    wide[:, 0], wide[2] = 1e3, wide[2] + 1e4
+    w, b = rng.uniform(0.5, 1, 65).astype(np.float32), rng.normal(size=65).astype(np.float32)
+    near = {"rtol": 2e-5, "atol": 1e-5}
+    if name in ("softmax", "log_softmax"):
+        return [beside_the_twin(row, [a], {"dim": -1}, [0]) for a in (x, wide[:, 1:])]
+    if name == "cross_entropy":
+        attrs = {**row.attrs, "reduction": "none"}
+        return [
+            beside_the_twin(row, [a, rng.integers(0, a.shape[1], len(a)), None], attrs, [0])
+            for a in (x, wide[:, 1:])
+        ]
+    if name in ("layer_norm", "rms_norm"):
+        flat = {"normalized_shape": wide.shape[1:], "eps": 1e-5}
+        arrays = [[x, w, b], [wide[:2], None, None]]
+        return [beside_the_twin(row, a[: len(row.inputs)], attrs, range(len(row.inputs)) if a[1] is not None else [0], **near)
+                for a, attrs in zip(arrays, (ROWS_OF, flat), strict=True)]  # fmt: skip
+    if name == "batch_norm":
+        arrays = [
+            x.reshape(67, 1, 65) + (np.arange(67, dtype=np.float32) % 3)[:, None, None],
+            None,
+            None,
+            w[:1],
+            b[:1],
+        ]
+        return [beside_the_twin(row, arrays, {"training": True, "eps": 1e-5}, [0, 3, 4], **near)]
+    if name == "vector_norm":
+        return [beside_the_twin(row, [wide], row.attrs, [0], rtol=1e-6)]
+    index = rng.integers(0, 9, 67)
+    return [beside_the_twin(row, [x, index], {"rows": 9}, [], rtol=0, atol=0)]
+
+
+FAULTS = [
+    ("softmax", softmax, "by_x[r, i] = out[r, i] * (g[r, i] - total)", "by_x[r, i] = out[r, i - 1] * (g[r, i] - total)"),
+    ("softmax", softmax, "to[i] *= factor", "to[i] *= factor if i < row.shape[0] // 16 * 16 else f32(0)"),
+    ("log_softmax", softmax, "return (x - top) - log_total", "return x - (top + log_total)"),
+    ("log_softmax", softmax, "g[r, i] - exp(out[r, i]) * total", "g[r, i] - exp(out[r, i])"),
+    ("cross_entropy", softmax, "exp_of_negative(top - here) if total > f32(0) else f32(1)", "f32(1)"),
+    ("cross_entropy", softmax, "for i in range(part.shape[0]):", "for i in range(part.shape[0] // 16 * 16):"),
+    ("cross_entropy", softmax, "to[label] = share", "to[label - 1] = share"),
+    ("layer_norm", normalization, "return not away * away <= 4 * variance", "return False"),
+    ("layer_norm", normalization, "to_bias[i] += up[i]", "to_bias[i] += up[i - 1]"),
+    ("layer_norm", normalization, "y = (row[i] - mean) * scale\n                to[i] = (up[i] * weight[i] - mean_h -",
+     "y = (row[i] - mean) * scale\n                to[i] = (up[i] * weight[i] -"),
+    ("rms_norm", normalization, "to[i] = row[i] * scale * weight[i]", "to[i] = row[i] * scale * weight[i - 1]"),
+    ("rms_norm", normalization, "to_weight[i] += up[i] * y", "to_weight[i] = up[i] * y"),
+    ("batch_norm", normalization, "square += spread + away * away * n * (k / (k + 1))", "square += spread"),
+    ("batch_norm", normalization, " - sum_g * (away / (k + 1))", ""),
+    ("vector_norm", reduction, "x[b * BLOCK : (b + 1) * BLOCK]", "x[b * BLOCK : (b + 1) * BLOCK - 1]"),
+    ("unembed", embedding, "to[i] += row[i]", "to[i] = row[i]"),
+]  # fmt: skip
+
+
+def built(module, old, new):
+    """A module of kernels with a fault planted in its text."""
+    text = Path(module.__file__).read_text()
+    assert old in text
+    made = types.ModuleType(module.__name__)
+    made.__dict__.update({"__package__": module.__package__, "__file__": module.__file__})
+    exec(compile(text.replace(old, new), module.__file__, "exec"), made.__dict__)
+    for loop in vars(made).values():
+        if isinstance(loop, loading.Loop) and loop.function.__module__ == module.__name__:
+            loop.source = new  # another file of machine code
+    return made
+
+
+@pytest.mark.parametrize(
+    ("name", "module", "old", "new"), FAULTS, ids=[f"{n}-{new}" for n, _, _, new in FAULTS]
+)
+def test_a_fault_planted_in_a_loop_is_caught(name, module, old, new, tmp_path, monkeypatch):
+    row, key = OPS[name], ("numba", "cpu", np.dtype(np.float32))
+    minigrad.warmup(name)
+    assert all(ran[0][1] == "numba" for ran in checked(name))
+    monkeypatch.setattr(loading, "_folder", tmp_path)
+    made, parts = built(module, old, new), {}
+    for part, suffix in (("forward", "forward"), ("vjp", "gradient")):
+        if (function := getattr(made, f"{name}_{suffix}", None)) is not None:
+            for loop in function.loops:
+                loop.load(key[2])
+            parts[part] = lambda m, *args, function=function, **attrs: function(*args, **attrs)
+    monkeypatch.setitem(row.kernels, key, row.kernels[key]._replace(**parts))
+    with pytest.raises(AssertionError):
+        checked(name)
+
+
+@pytest.mark.parametrize("row", UPDATES, ids=ids)
+def test_a_fault_planted_in_an_update_is_caught(row, tmp_path, monkeypatch):
+    monkeypatch.setattr(loading, "_folder", tmp_path)
+    case = row.cases[-1]
+    drawn = [
+        None if o is None else np.random.default_rng(0).uniform(0.1, 1, 33).astype(np.float32)
+        for o in case.operands
+    ]
+    true = optimizer.write
+
+    def found(old, new):
+        def write(*args):
+            text, before, record = true(*args)
+            assert old in text
+            return text.replace(old, new), before, record
+
+        monkeypatch.setattr(optimizer, "write", write)
+        arrays = [None if a is None else a.copy() for a in drawn]
+        with minigrad.kernels("require"):
+            optimizer.Updates(row, "float32")(np, *arrays, **case.attrs)
+        return [None if a is None else a.tobytes() for a in arrays]
+
+    right = found("", "")
+    arrays = [None if a is None else a.copy() for a in drawn]
+    row.forward(np, *arrays, **{**row.attrs, **case.attrs})
+    assert right == [None if a is None else a.tobytes() for a in arrays]
+    assert found("grad = grads[i]", "grad = grads[i - 1]") != right
+    assert found("params.shape[0]", "params.shape[0] // 16 * 16") != right
 
 
 # ---- choosing -------------------------------------------------------------------------------------------
