@@ -109,6 +109,21 @@ def exp2(x):
 
 
 @scalar
+def exp2_falling(x):
+    """2ˣ for x ≤ 0, and 0 below 2⁻¹²⁶: weights of a softmax. Half the work of :func:`exp2`."""
+    c = f32(-126) if x < f32(-126) else x
+    t = c + _ROUND
+    r = c - (t - _ROUND)
+    p = f32(1.5353362e-04) * r + f32(1.3398875e-03)
+    p = p * r + f32(9.6184369e-03)
+    p = p * r + f32(5.5503324e-02)
+    p = p * r + f32(2.4022648e-01)
+    p = p * r + f32(6.9314718e-01)
+    y = (p * r + f32(1)) * floated(_left(_plus(_minus(bits(t), _ROUND_BITS), i32(127)), i32(23)))
+    return f32(0) if x < f32(-126) else y
+
+
+@scalar
 def expm1(x):
     p = f32(1.999289629e-04) * x + f32(1.399745676e-03)
     p = p * x + f32(8.333073005e-03)

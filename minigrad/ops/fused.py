@@ -451,7 +451,7 @@ def _weights(
 
 
 @scaled_dot_product_attention.vjp
-def _(m, g, query, key, value, bias, allowed, keep, is_causal, scale, p):
+def _(m, g, query, key, value, bias, allowed, keep, is_causal, scale, p, needs):
     factor = _scale(query, scale)
     weights, dropped = _weights(m, query, key, bias, allowed, keep, is_causal, scale, p)
     by_weights = matmul(m, g, _swap(m, value))
@@ -460,5 +460,5 @@ def _(m, g, query, key, value, bias, allowed, keep, is_causal, scale, p):
     by_scores = weights * (by_weights - m.sum(weights * by_weights, axis=-1, keepdims=True))
     return (
         matmul(m, by_scores, key) * factor, matmul(m, _swap(m, by_scores), query) * factor,
-        matmul(m, _swap(m, dropped), g), by_scores, None, None,
+        matmul(m, _swap(m, dropped), g), by_scores if needs[3] else None, None, None,
     )  # fmt: skip

@@ -1,0 +1,338 @@
+"""scaled_dot_product_attention by tiles, without the L × S matrix of weights (Dao et al., 2022, FlashAttention).
+
+A tile of scores is held transposed, a row for a key and a lane for a query. So softmax is the same work in every lane,
+keys and values are read where they are, one number at a time whatever their strides and sizes, and only a tile of
+queries is packed. Scores are in base 2: log₂ e is in the factor of the queries.
+
+Floors: 4·E flops forward and 10·E backward for each query and key that see each other. Choices and figures:
+``docs/decisions/kernels.md``.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from minigrad.backend import Declined
+
+from .loading import kernel, loop
+from .mathematics import exp2_falling, f32
+from .vectors import WIDTH, compiled, product, scratch, transpose
+
+FAST = ("contract", "reassoc", "nsz")
+QUERIES, KEYS = 64, 128  # of a tile: its scores stay in the first cache
+LOG2E, LARGEST, INF = 1 / math.log(2), f32(3.4028235e38), f32(np.inf)
+RATE = 170.0  # flops a nanosecond
+SHAPES = Declined("its operands are empty or don't fit: the reference says so")
+MASKS = Declined("a mask or what dropout keeps is no array of bools")
+SHORT = 8  # heads, fewer of which are parted by queries to be shared among threads
+
+
+@compiled
+def _turned(a, first, queries, j, packed, to):
+    """to = a[first:first+queries, j:]ᵀ as floats, for as many keys as ``to`` has rows."""
+    if a.strides[0] == 0:  # the same for all queries
+        for r in range(to.shape[0]):
+            to[r] = f32(a[0, j + r])
+        return
+    for i in range(queries):
+        for r in range(to.shape[0]):
+            packed[i, r] = f32(a[first + i, j + r])
+    transpose(packed[:queries, : to.shape[0]], to, f32(1))
+
+
+@compiled
+def _mask(s, bias, allowed, causal, first, queries, j, packed, room):
+    """Scores of queries from first and keys from j on: plus bias, -∞ where not allowed or ahead of the query."""
+    keys, lanes = s.shape
+    extra = room[:keys]
+    if bias.size:
+        _turned(bias, first, queries, j, packed, extra)
+        for r in range(keys):
+            for i in range(lanes):
+                x = extra[r, i]
+                y = min(max(x * f32(LOG2E), -LARGEST), LARGEST)  # float32's lowest is a usual mask, and no -∞
+                s[r, i] += y if x - x == f32(0) else x
+    if allowed.size:
+        _turned(allowed, first, queries, j, packed, extra)
+        for r in range(keys):
+            for i in range(lanes):
+                s[r, i] = s[r, i] if extra[r, i] != f32(0) else -INF
+    if causal:
+        for r in range(max(first + 1 - j, 0), keys):
+            s[r, : min(j + r - first, lanes)] = -INF
+
+
+@compiled
+def _drop(s, keep, kept, first, queries, j, packed, room):
+    """Dropout: each weight, or gradient by a weight, times 1 / (1 - p) or 0."""
+    factor = room[: s.shape[0]]
+    _turned(keep, first, queries, j, packed, factor)
+    for r in range(s.shape[0]):
+        for i in range(s.shape[1]):
+            s[r, i] *= factor[r, i] * kept
+
+
+@compiled
+def _copy(a, factor, to):
+    """factor · a into the first columns of ``to``."""
+    for r in range(a.shape[0]):
+        for x in range(a.shape[1]):
+            to[r, x] = a[r, x] * factor
+
+
+# ---- forward --------------------------------------------------------------------------------------------
+
+
+@compiled
+def _online_softmax(s, lanes, m, total, base, before):
+    """S becomes P = 2^(S - m), with the largest score m and the sum ℓ so far; ``before`` is what earlier sums count now."""
+    for i in range(lanes):
+        base[i] = m[i]
+    for r in range(s.shape[0]):
+        for i in range(lanes):
+            base[i] = s[r, i] if s[r, i] > base[i] else base[i]
+    for i in range(lanes):
+        new = base[i]
+        base[i] = new if new > -INF else f32(0)  # nothing seen yet
+        before[i] = exp2_falling(m[i] - base[i])
+        m[i] = new
+        total[i] *= before[i]
+    for r in range(s.shape[0]):
+        for i in range(lanes):
+            p = exp2_falling(s[r, i] - base[i])
+            s[r, i] = p
+            total[i] += p
+
+
+@compiled
+def _times(o, factor):
+    for e in range(o.shape[0]):
+        for i in range(factor.shape[0]):
+            o[e, i] *= factor[i]
+
+
+@loop("X[:, :, :, :], X[:, :, :, :], X[:, :, :, :], X[:, :, :, :], b1[:, :, :, :], b1[:, :, :, :], X, X, b1, b1, "
+      "X[:, :, :, ::1]", *FAST)  # fmt: skip
+def _attention(query, key, value, bias, allowed, keep, scale, kept, causal, skips, out, start, stop):
+    _, heads, length, size = query.shape
+    tiles = -(-length // QUERIES)
+    q, s, o = scratch(size, QUERIES), scratch(KEYS, QUERIES), scratch(value.shape[3], QUERIES)
+    packed, room, lines = scratch(QUERIES, KEYS), scratch(KEYS, QUERIES), scratch(4, QUERIES)
+    m, total, base, before = lines[0], lines[1], lines[2], lines[3]
+    q[:], packed[:] = f32(0), f32(0)
+    for task in range(start, stop):
+        head, tile = task // tiles, task % tiles
+        tile = tiles - 1 - tile // 2 if tile % 2 else tile // 2  # long and short by turns, if causal
+        b, h, first = head // heads, head % heads, tile * QUERIES
+        last = min(first + QUERIES, length)
+        queries = last - first
+        lanes = -(-queries // WIDTH) * WIDTH
+        seen = min(last, key.shape[2]) if skips else key.shape[2]
+        transpose(query[b, h, first:last], q, f32(scale * LOG2E))
+        m[:], total[:] = -INF, f32(0)
+        for j in range(0, seen, KEYS):
+            end = min(j + KEYS, seen)
+            p = s[: end - j]
+            product(key[b, h, j:end], q, p, lanes, False)  # S = K Q
+            _mask(p, bias[b, h], allowed[b, h], causal, first, queries, j, packed, room)
+            _online_softmax(p, lanes, m, total, base, before)
+            if keep.size:
+                _drop(p, keep[b, h], kept, first, queries, j, packed, room)
+            if j:
+                _times(o, before)
+            product(value[b, h, j:end].T, p, o, lanes, j > 0)  # O = O · before + Vᵀ P
+        for i in range(lanes):
+            unseen = total[i] == f32(0) and (bias.size > 0 or allowed.size > 0)
+            total[i] = f32(0) if unseen else f32(1) / total[i]
+        _times(o, total)
+        transpose(o[:, :queries], out[b, h, first:last], f32(1))
+
+
+# ---- backward -------------------------------------------------------------------------------------------
+
+
+@compiled
+def _running_max(s, lanes, m):
+    for r in range(s.shape[0]):
+        for i in range(lanes):
+            m[i] = s[r, i] if s[r, i] > m[i] else m[i]
+
+
+@compiled
+def _softmax(s, dp, lanes, m, total, delta):
+    """S becomes P = 2^(S - m), ℓ = Σ P, δ = Σ P dP over the keys."""
+    for r in range(s.shape[0]):
+        for i in range(lanes):
+            p = exp2_falling(s[r, i] - m[i])
+            s[r, i] = p
+            total[i] += p
+            delta[i] += p * dp[r, i]
+
+
+@compiled
+def _by_scores(p, dp, lanes, share, delta):
+    """P becomes P / ℓ, and dP becomes dS = P (dP - δ)."""
+    for r in range(p.shape[0]):
+        for i in range(lanes):
+            w = p[r, i] * share[i]
+            p[r, i] = w
+            dp[r, i] = w * (dp[r, i] - delta[i])
+
+
+@loop("X[:, :, :, :], X[:, :, :, :], X[:, :, :, :], X[:, :, :, :], X[:, :, :, :], b1[:, :, :, :], b1[:, :, :, :], X, X, "
+      "b1, b1, X[:, :, :, ::1], X[:, :, :, :, ::1], X[:, :, :, :, ::1], X[:, :, :, ::1]", *FAST)  # fmt: skip
+def _attention_rule(
+    g, query, key, value, bias, allowed, keep, scale, kept, causal, skips, by_query, by_key, by_value, by_bias, start, stop
+):  # fmt: skip
+    parts, _, heads, keys, size = by_key.shape
+    length, size_v = query.shape[2], value.shape[3]
+    whole, whole_v = -(-size // WIDTH) * WIDTH, -(-size_v // WIDTH) * WIDTH
+    q, do, dq = scratch(size, QUERIES), scratch(size_v, QUERIES), scratch(size, QUERIES)
+    q_rows, do_rows, dk, dv = (
+        scratch(QUERIES, whole),
+        scratch(QUERIES, whole_v),
+        scratch(keys, whole),
+        scratch(keys, whole_v),
+    )
+    s, d = scratch(keys, QUERIES), scratch(keys, QUERIES)
+    packed, room, lines = scratch(QUERIES, KEYS), scratch(KEYS, QUERIES), scratch(4, QUERIES)
+    m, total, delta, share = lines[0], lines[1], lines[2], lines[3]
+    q[:], do[:], q_rows[:], do_rows[:], packed[:] = f32(0), f32(0), f32(0), f32(0), f32(0)
+    for task in range(start, stop):
+        head, part = task // parts, task % parts
+        b, h = head // heads, head % heads
+        dk[:], dv[:] = f32(0), f32(0)
+        for first in range(part * QUERIES, length, parts * QUERIES):
+            last = min(first + QUERIES, length)
+            queries = last - first
+            lanes = -(-queries // WIDTH) * WIDTH
+            seen = min(last, keys) if skips else keys
+            transpose(query[b, h, first:last], q, f32(scale * LOG2E))
+            transpose(g[b, h, first:last], do, f32(1))
+            _copy(query[b, h, first:last], scale, q_rows)
+            _copy(g[b, h, first:last], f32(1), do_rows)
+            m[:], total[:], delta[:] = -INF, f32(0), f32(0)
+            for j in range(0, seen, KEYS):
+                end = min(j + KEYS, seen)
+                product(key[b, h, j:end], q, s[j:end], lanes, False)  # S = K Q
+                _mask(s[j:end], bias[b, h], allowed[b, h], causal, first, queries, j, packed, room)
+                _running_max(s[j:end], lanes, m)
+            for i in range(lanes):
+                m[i] = m[i] if m[i] > -INF else f32(0)
+            for j in range(0, seen, KEYS):
+                end = min(j + KEYS, seen)
+                product(value[b, h, j:end], do, d[j:end], lanes, False)  # dP = V dO
+                if keep.size:
+                    _drop(d[j:end], keep[b, h], kept, first, queries, j, packed, room)
+                _softmax(s[j:end], d[j:end], lanes, m, total, delta)
+            for i in range(lanes):
+                unseen = total[i] == f32(0) and (bias.size > 0 or allowed.size > 0)
+                share[i] = f32(0) if unseen else f32(1) / total[i]
+                delta[i] *= share[i]
+            for j in range(0, seen, KEYS):
+                end = min(j + KEYS, seen)
+                p, ds = s[j:end], d[j:end]
+                _by_scores(p, ds, lanes, share, delta)
+                if by_bias.size:
+                    transpose(ds[:, :queries], by_bias[b, h, first:last, j:end], f32(1))
+                if keep.size:
+                    _drop(p, keep[b, h], kept, first, queries, j, packed, room)
+                product(p[:, :queries], do_rows[:queries], dv[j:end], whole_v, True)  # dV += P dO
+                product(ds[:, :queries], q_rows[:queries], dk[j:end], whole, True)  # dK += dS Q
+                product(key[b, h, j:end].T, ds, dq, lanes, j > 0)  # dQ += Kᵀ dS
+            transpose(dq[:, :queries], by_query[b, h, first:last], scale)
+        _copy(dk[:, :size], f32(1), by_key[part, b, h])
+        _copy(dv[:, :size_v], f32(1), by_value[part, b, h])
+
+
+# ---- the kernels ----------------------------------------------------------------------------------------
+
+
+def _heads(lead: tuple[int, ...], *operands: Any) -> list[Any]:
+    """The operands as (B, H, …, …): the dimensions before the last two broadcast, and all but the last of them in one."""
+    made = []
+    for x in operands:
+        x = x if x.flags.aligned else np.array(x)
+        x = np.broadcast_to(x, (*lead, *x.shape[-2:]))
+        made.append(x.reshape(math.prod(lead[:-1]), *(lead[-1:] or (1,)), *x.shape[-2:]))
+    return made
+
+
+def _operands(query: Any, key: Any, value: Any, bias: Any, allowed: Any, keep: Any, *g: Any) -> Any:
+    """The dimensions before the last two, and what the loops read; or why not."""
+    if not (query.size and key.size and value.size) or min(query.ndim, key.ndim, value.ndim) < 2:
+        return SHAPES
+    if query.shape[-1] != key.shape[-1] or key.shape[-2] != value.shape[-2]:
+        return SHAPES
+    if any(a is not None and a.dtype != bool for a in (allowed, keep)):
+        return MASKS
+    pairs, extras = (query.shape[-2], key.shape[-2]), []
+    try:
+        for a, dtype in ((bias, query.dtype), (allowed, bool), (keep, bool)):
+            if a is None:
+                extras.append(np.empty((0, 0), dtype))
+            else:
+                extras.append(np.broadcast_to(a, (*a.shape[:-2], *pairs)))
+        operands = (query, key, value, *extras)
+        lead = np.broadcast_shapes(*(a.shape[:-2] for a in operands))
+    except ValueError:
+        return SHAPES
+    return lead, _heads(lead, *g, *operands)
+
+
+def _numbers(query: Any, scale: float | None, p: float, *read: Any) -> tuple[float, float, bool]:
+    """The factor of the scores, that of what dropout keeps, and whether keys after a tile's queries may be skipped.
+
+    They may not where something is infinite or NaN: a weight of 0 makes NaN of it.
+    """
+    scale = 1 / math.sqrt(query.shape[-1]) if scale is None else scale
+    return scale, 1 / (1 - p) if p < 1 else 0.0, all(np.isfinite(a).all() for a in read)
+
+
+def _pairs(query: Any, key: Any, causal: bool) -> float:
+    heads, (length, keys) = math.prod(query.shape[:2]), (query.shape[2], key.shape[2])
+    return heads * length * keys * (0.5 if causal else 1.0)
+
+
+@kernel(_attention)
+def scaled_dot_product_attention_forward(
+    query, key, value, bias=None, allowed=None, keep=None, *, is_causal=False, scale=None, p=0.0
+):
+    found = _operands(query, key, value, bias, allowed, keep)
+    if type(found) is Declined:
+        return found
+    lead, operands = found
+    q, k, v = operands[:3]
+    scale, kept, finite = _numbers(q, scale, p, *((value,) if is_causal else ()))
+    out = np.empty((*q.shape[:3], v.shape[3]), q.dtype)
+    work = 2 * _pairs(q, k, is_causal) * (q.shape[3] + v.shape[3]) / RATE
+    tiles = math.prod(q.shape[:2]) * -(-q.shape[2] // QUERIES)
+    _attention(tiles, work, *operands, scale, kept, is_causal, is_causal and finite, out)
+    return out.reshape(*lead, *out.shape[2:])
+
+
+@kernel(_attention_rule)
+def scaled_dot_product_attention_gradient(
+    g, query, key, value, bias, allowed, keep, is_causal, scale, p, needs
+):
+    found = _operands(query, key, value, bias, allowed, keep, g)
+    if type(found) is Declined:
+        return found
+    lead, operands = found
+    _, q, k, v = operands[:4]
+    scale, kept, finite = _numbers(q, scale, p, *((g, query, key, value) if is_causal else ()))
+    heads = math.prod(q.shape[:2])
+    parts = min(-(-SHORT // heads), -(-q.shape[2] // QUERIES))  # by the shape alone: so the bits are
+    by_query = np.empty(q.shape, q.dtype)
+    by_key, by_value = np.empty((parts, *k.shape), q.dtype), np.empty((parts, *v.shape), q.dtype)
+    by_bias = np.zeros((*q.shape[:3], k.shape[2]) if needs[3] else (0, 0, 0, 0), q.dtype)
+    work = _pairs(q, k, is_causal) * (6 * q.shape[3] + 4 * v.shape[3]) / RATE
+    _attention_rule(
+        heads * parts, work, *operands, scale, kept, is_causal, is_causal and finite, by_query, by_key, by_value, by_bias
+    )  # fmt: skip
+    summed = (by_key[0], by_value[0]) if parts == 1 else (by_key.sum(0), by_value.sum(0))
+    found = [a.reshape(*lead, *a.shape[2:]) for a in (by_query, *summed)]
+    return (*found, by_bias.reshape(*lead, *by_bias.shape[2:]) if needs[3] else None, None, None)

@@ -1,0 +1,191 @@
+"""Whole vectors of the machine at work: matrix products by register tiles, and transpositions of blocks.
+
+LLVM vectorises the loops of this set of its own accord; what it doesn't find is a tile of a matrix product that stays in
+registers, and a transposition by shuffles. Both are written here in its own terms, for the widest vectors of the machine
+that this runs on: AVX-512, AVX2, or 128 bits (NEON, SSE). The operands are float32.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import llvmlite.binding as llvm
+import numpy as np
+from llvmlite import ir
+from numba import njit, types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+
+def _machine() -> tuple[int, int]:
+    """The floats of a vector, and how many vector registers there are."""
+    try:
+        has = llvm.get_host_cpu_features()
+    except RuntimeError:  # LLVM doesn't know this system
+        has = {}
+    if has.get("avx512f"):
+        return 16, 32
+    return (8, 16) if has.get("avx2") else (4, 32 if has.get("neon") else 16)
+
+
+WIDTH, REGISTERS = _machine()
+ROWS, COLUMNS = (
+    (6, 4) if REGISTERS == 32 else (6, 2)
+)  # of a tile, in floats and in vectors: with a row of the
+# right operand and one number of the left they fill the registers
+
+_FLOAT, _LONG, _BYTE = ir.FloatType(), ir.IntType(64), ir.IntType(8)
+_VECTOR = ir.VectorType(_FLOAT, WIDTH)
+
+compiled = njit(nogil=True, error_model="numpy", fastmath={"contract", "reassoc", "nsz"})
+
+
+class _Matrix:
+    """A two-dimensional argument of an intrinsic: the addresses of its elements."""
+
+    def __init__(self, context: Any, builder: Any, kind: Any, value: Any) -> None:
+        array = context.make_array(kind)(context, builder, value)
+        self.builder = builder
+        self.data = builder.bitcast(array.data, _BYTE.as_pointer())
+        self.row_step, self.column_step = cgutils.unpack_tuple(builder, array.strides, 2)
+
+    def row(self, r: Any, x: Any = None) -> Any:
+        """Where row r begins, or its vector at x."""
+        b = self.builder
+        at = b.gep(self.data, [b.mul(r, self.row_step)])
+        return at if x is None else b.gep(at, [b.mul(x, _number(4))])
+
+    def number(self, row: Any, column: Any) -> Any:
+        """An element, in all places of a vector."""
+        b = self.builder
+        at = b.bitcast(b.gep(row, [b.mul(column, self.column_step)]), _FLOAT.as_pointer())
+        one = b.insert_element(ir.Constant(_VECTOR, ir.Undefined), b.load(at, align=4), _number(0))
+        return b.shuffle_vector(one, one, ir.Constant(ir.VectorType(ir.IntType(32), WIDTH), None))
+
+    def vectors(self, at: Any, count: int) -> list[Any]:
+        """The places of so many vectors from an address on."""
+        b = self.builder
+        return [b.bitcast(b.gep(at, [_number(4 * WIDTH * j)]), _VECTOR.as_pointer()) for j in range(count)]
+
+
+def _number(n: int) -> Any:
+    return ir.Constant(_LONG, n)
+
+
+def _tile(rows: int, columns: int) -> Any:
+    """``tile(a, b, c, r, x, add)``: c[r:r+rows, x:x+columns·WIDTH] = a[r:r+rows] b[:, x:…], or added to what is there."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        a, b, c = [_Matrix(context, builder, k, v) for k, v in zip(signature.args[:3], args[:3], strict=True)]
+        r, x, depth, add = args[3:]
+        vector = ir.FunctionType(_VECTOR, [_VECTOR] * 3)
+        fma = cgutils.get_or_insert_function(builder.module, vector, f"llvm.fma.v{WIDTH}f32")
+        places = [builder.add(r, _number(i)) for i in range(rows)]
+        left = [a.row(i) for i in places]
+        to = [p for i in places for p in c.vectors(c.row(i, x), columns)]
+        sums = [cgutils.alloca_once_value(builder, ir.Constant(_VECTOR, None)) for _ in to]
+        with builder.if_then(add):
+            for s, p in zip(sums, to, strict=True):
+                builder.store(builder.load(p, align=4), s)
+        with cgutils.for_range(builder, depth, intp=_LONG) as k:
+            right = [builder.load(p, align=4) for p in b.vectors(b.row(k.index, x), columns)]
+            for i, row in enumerate(left):
+                number = a.number(row, k.index)
+                for j, v in enumerate(right):
+                    s = sums[i * columns + j]
+                    builder.store(builder.call(fma, (number, v, builder.load(s))), s)
+        for s, p in zip(sums, to, strict=True):
+            builder.store(builder.load(s), p, align=4)
+        builder.function.attributes.add("noinline")  # one copy of the caller, not one for each of its callers
+        return context.get_dummy_value()
+
+    def typed(context: Any, a: Any, b: Any, c: Any, r: Any, x: Any, depth: Any, add: Any) -> Any:
+        return types.void(a, b, c, types.int64, types.int64, types.int64, types.boolean), generate
+
+    return intrinsic(typed)
+
+
+_large, _large_half, _large_one = (_tile(ROWS, n) for n in (COLUMNS, 2, 1))
+_small, _small_half, _small_one = (_tile(1, n) for n in (COLUMNS, 2, 1))
+
+
+@compiled
+def product(a, b, c, columns, add):
+    """c = a b, or c += a b, in so many columns, whole vectors: a of any strides, the rows of b and c contiguous."""
+    depth, rows = b.shape[0], c.shape[0]
+    whole = rows - rows % ROWS
+    x = 0
+    while x < columns:
+        left = (columns - x) // WIDTH
+        if left >= COLUMNS:
+            for r in range(0, whole, ROWS):
+                _large(a, b, c, r, x, depth, add)
+            for r in range(whole, rows):
+                _small(a, b, c, r, x, depth, add)
+            x += COLUMNS * WIDTH
+        elif left >= 2:
+            for r in range(0, whole, ROWS):
+                _large_half(a, b, c, r, x, depth, add)
+            for r in range(whole, rows):
+                _small_half(a, b, c, r, x, depth, add)
+            x += 2 * WIDTH
+        else:
+            for r in range(0, whole, ROWS):
+                _large_one(a, b, c, r, x, depth, add)
+            for r in range(whole, rows):
+                _small_one(a, b, c, r, x, depth, add)
+            x += WIDTH
+
+
+def _turn(context: Any, a: Any, b: Any, r: Any, x: Any, factor: Any) -> Any:
+    """``_block(a, b, r, x, factor)``: b[x:x+WIDTH, r:r+WIDTH] = factor · a[r:r+WIDTH, x:x+WIDTH]ᵀ."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        a, b = [_Matrix(context, builder, k, v) for k, v in zip(signature.args[:2], args[:2], strict=True)]
+        r, x, factor = args[2:]
+        rows = [a.vectors(a.row(builder.add(r, _number(i)), x), 1)[0] for i in range(WIDTH)]
+        lines = [builder.load(p, align=4) for p in rows]
+        lanes = ir.VectorType(ir.IntType(32), WIDTH)
+        step = 1
+        while step < WIDTH:  # swap the off-diagonal quarters of each square of 2·step
+            upper = [WIDTH + x - step if x & step else x for x in range(WIDTH)]
+            lower = [WIDTH + x if x & step else x + step for x in range(WIDTH)]
+            for i in range(WIDTH):
+                if not i & step:
+                    one, two = lines[i], lines[i + step]
+                    lines[i] = builder.shuffle_vector(one, two, ir.Constant(lanes, upper))
+                    lines[i + step] = builder.shuffle_vector(one, two, ir.Constant(lanes, lower))
+            step *= 2
+        scale = builder.insert_element(ir.Constant(_VECTOR, ir.Undefined), factor, _number(0))
+        scale = builder.shuffle_vector(scale, scale, ir.Constant(lanes, None))
+        for i, line in enumerate(lines):
+            to = b.vectors(b.row(builder.add(x, _number(i)), r), 1)[0]
+            builder.store(builder.fmul(line, scale), to, align=4)
+        return context.get_dummy_value()
+
+    return types.void(a, b, types.int64, types.int64, types.float32), generate
+
+
+_block: Any = intrinsic(_turn)
+
+
+@compiled
+def transpose(a, b, factor):
+    """b = factor · aᵀ; the rows of b are contiguous, and quick where those of a are."""
+    rows, columns = a.shape
+    r_whole = rows - rows % WIDTH if a.strides[1] == 4 else 0
+    x_whole = columns - columns % WIDTH
+    for r in range(0, r_whole, WIDTH):
+        for x in range(0, x_whole, WIDTH):
+            _block(a, b, r, x, factor)
+    for r in range(rows):
+        for x in range(x_whole if r < r_whole else 0, columns):
+            b[x, r] = a[r, x] * factor
+
+
+@compiled
+def scratch(rows, columns):
+    """An uninitialised matrix that begins where a cache line does: a vector across two lines costs two loads."""
+    room = np.empty(rows * columns + 16, np.float32)
+    skip = (-room.ctypes.data % 64) // 4
+    return room[skip : skip + rows * columns].reshape(rows, columns)
