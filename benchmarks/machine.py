@@ -51,7 +51,7 @@ class Roof(NamedTuple):
 
 
 def rates(lib: Any, threads: int, clock: Callable[[], float] = time.perf_counter) -> dict[str, Any]:
-    """The library's float32 matrix product; with minigrad also what NumPy copies and reads, a thread for each core."""
+    """The library's float32 matrix product; with minigrad also that of its kernels, and what NumPy copies and reads."""
     if hasattr(lib, "set_num_threads"):
         lib.set_num_threads(threads)
     flops = 0.0
@@ -63,6 +63,8 @@ def rates(lib: Any, threads: int, clock: Callable[[], float] = time.perf_counter
             flops = max(flops, 2 * n**3 / _best(partial(np.matmul, x, y, out=out), clock))
         else:
             flops = max(flops, 2 * n**3 / _best(partial(lib.matmul, a, b), clock))
+    if ours:
+        flops = max(flops, _tiles(threads, clock))
     moving = {size: _moving(size, threads, clock) for size in SIZES if ours}
     return {"flops": flops, "bandwidth": moving}
 
@@ -80,6 +82,27 @@ def _best(call: Callable[[], Any], clock: Callable[[], float], samples: int = 7)
             call()
         seconds.append((clock() - start) / repeats)
     return min(seconds)
+
+
+def _tiles(threads: int, clock: Callable[[], float]) -> float:
+    """Flops a second of the kernels' own product, which can be ahead of the BLAS; a thread for each core. 0 without Numba."""
+    try:
+        from minigrad.kernels.numba_cpu.vectors import product
+    except ImportError:
+        return 0.0
+    rows, n = 1024, 64
+    right = np.ones((n, n), np.float32)
+    pairs = [(np.ones((rows, n), np.float32), np.ones((rows, n), np.float32)) for _ in range(threads)]
+
+    def multiply(c: Any, a: Any) -> None:
+        product(a, right, c, n, False)
+
+    flops = 2.0 * rows * n * n
+    alone = _best(partial(multiply, *pairs[0]), clock)
+    if threads == 1:
+        return flops / alone
+    repeats = max(1, round(LEAST / alone))
+    return max(flops * threads * repeats / _together(pairs, repeats, multiply, clock) for _ in range(3))
 
 
 def _update(b: Any, a: Any) -> None:

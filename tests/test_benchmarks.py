@@ -1,5 +1,6 @@
 """The benchmarks: an entry for every row, the same numbers on every side, and a refusal for whoever cheats."""
 
+import importlib.util
 import json
 import subprocess
 import sys
@@ -441,6 +442,17 @@ def test_the_machines_own_rates_are_positive(monkeypatch):
     for threads in (1, 2):
         roof = machine.Roof.of(json.loads(json.dumps(machine.rates(minigrad, threads))))
         assert roof.flops > 1e6 and min(roof.bandwidth.values()) > 1e6
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_the_roof_knows_the_kernels_own_product_which_a_blas_can_be_slower_than(threads, monkeypatch):
+    monkeypatch.setattr(machine, "LEAST", 0.0)
+    monkeypatch.setattr(machine, "SIZES", (2**12,))
+    monkeypatch.setattr(machine, "MATRICES", (8,))
+    if importlib.util.find_spec("numba"):
+        assert machine._tiles(threads, machine.time.perf_counter) > 1e6
+    monkeypatch.setattr(machine, "_tiles", lambda threads, clock: 1e18 * threads)
+    assert machine.rates(minigrad, threads)["flops"] == 1e18 * threads
 
 
 def test_noise_and_throttling_are_told():
