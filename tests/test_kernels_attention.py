@@ -85,9 +85,10 @@ def check(operands, attrs=None, bound=2e-6, **how):
 @pytest.mark.parametrize("lengths", LENGTHS, ids=str)
 def test_every_length_and_head_size_is_as_in_the_row(lengths, size):
     rng, (queries, keys) = np.random.default_rng(0), lengths
+    parts = ("gradient",) if queries == 1 else ("forward", "gradient")
     for causal, other in itertools.product((False, True), {size, 5}):
         operands = drawn(rng, 2, queries, size), drawn(rng, 2, keys, size), drawn(rng, 2, keys, other)
-        check(operands, {"is_causal": causal})
+        check(operands, {"is_causal": causal}, parts=parts)
 
 
 @pytest.mark.parametrize("lead", [(), (3,), (2, 3), (2, 1, 3), (2, 1, 2, 3)], ids=str)
@@ -234,6 +235,7 @@ def test_what_it_is_not_for_is_declined():
                      (q, k[..., :3], v), (q, k, v[:, :, :3]), (q, k, v, drawn(rng, 5, 5)), (q, k, v[:, :2])]:  # fmt: skip
         assert forward(*operands) is attention.SHAPES
     assert forward(q, k, v, None, np.ones((70, 150), np.int8)) is attention.MASKS
+    assert forward(q[:, :, :1], k, v) is attention.ALONE
 
 
 def test_the_function_uses_it_grouped_heads_and_dropout_included():
@@ -351,8 +353,8 @@ def test_a_system_that_llvm_does_not_know_gets_the_narrowest_vectors(monkeypatch
     assert vectors._machine() == MACHINES["SSE"]
 
 
-@pytest.mark.parametrize("machine", [m for m, made in MACHINES.items() if made[0] != vectors.WIDTH])
-def test_vectors_of_other_machines_give_the_same(machine, monkeypatch):
+def test_vectors_of_another_machine_give_the_same(monkeypatch):
+    machine = "NEON" if MACHINES["AVX2"][0] == vectors.WIDTH else "AVX2"
     module = built(monkeypatch, machine=machine)
     assert MACHINES[machine][0] == module.WIDTH
     rng = np.random.default_rng(0)
@@ -365,15 +367,12 @@ def test_vectors_of_other_machines_give_the_same(machine, monkeypatch):
 
 FAULTS = {
     "the sum is not rescaled": ("forward", "total[i] *= before[i]", "pass"),
-    "the output is not rescaled": ("forward", "_times(o, before)", "pass"),
     "a tile sees one key too few": ("forward", "seen = min(last, key.shape[2])", "seen = min(last - 1, key.shape[2])"),
     "a query sees the key after it": ("forward", ": min(j + r - first, lanes)", ": min(j + r - first - 1, lanes)"),
     "the lanes of the tail are left out": ("forward", "for x in range(x_whole if r < r_whole else 0, columns)",
                                           "for x in range(0 if r >= r_whole else columns, columns)"),
-    "a product's last row is left out": ("forward", "= b.shape[0], c.shape[0]", "= b.shape[0], c.shape[0] - 1"),
-    "a product's last term is left out": ("forward", "= b.shape[0], c.shape[0]", "= b.shape[0] - 1, c.shape[0]"),
     "lanes are off by one": ("forward", "x + step for x in range(WIDTH)]", "x + 1 for x in range(WIDTH)]"),
-    "what is kept is not larger for it": ("forward", "factor[r, i] * kept", "factor[r, i]"),
+    "what is kept is not larger for it": ("forward", "queries, j, kept, factor)", "queries, j, f32(1), factor)"),
     "a tile's gradient overwrites the last": ("gradient", "ds, dq, lanes, j > 0", "ds, dq, lanes, False"),
     "the sum of the weights' gradient is forgotten": ("gradient", "w * (dp[r, i] - delta[i])", "w * dp[r, i]"),
     "the keys' gradient begins with the last head's": ("gradient", "dk[:], dv[:] = f32(0), f32(0)", "dv[:] = f32(0)"),

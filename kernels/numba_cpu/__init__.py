@@ -52,7 +52,7 @@ BY_HAND = {
     "rms_norm": ("normalization", BOTH, 2048),
     "batch_norm": ("normalization", BOTH, 2048),
     "vector_norm": ("reduction", BOTH, 4096),
-    "scaled_dot_product_attention": ("attention", BOTH[:1], 512),
+    "scaled_dot_product_attention": ("attention", BOTH[:1], 64),
     "unembed": ("embedding", BOTH, 0),
 }
 FORWARD_ONLY = {"unembed", "vector_norm"}  # their rule is the reference's

@@ -27,36 +27,35 @@ LOG2E, LARGEST, INF = 1 / math.log(2), f32(3.4028235e38), f32(np.inf)
 RATE = 170.0  # flops a nanosecond
 SHAPES = Declined("its operands are empty or don't fit: the reference says so")
 MASKS = Declined("a mask or what dropout keeps is no array of bools")
+ALONE = Declined("a query alone is a product of a vector, in which lanes for queries are wasted")
 SHORT = 8  # heads, fewer of which are parted by queries to be shared among threads
 
 
 @compiled
-def _turned(a, first, queries, j, packed, to):
-    """to = a[first:first+queries, j:]ᵀ as floats, for as many keys as ``to`` has rows."""
+def _turned(a, first, queries, j, factor, to):
+    """to = factor · a[first:first+queries, j:]ᵀ, for as many keys as ``to`` has rows."""
+    keys = to.shape[0]
     if a.strides[0] == 0:  # the same for all queries
-        for r in range(to.shape[0]):
-            to[r] = f32(a[0, j + r])
-        return
-    for i in range(queries):
-        for r in range(to.shape[0]):
-            packed[i, r] = f32(a[first + i, j + r])
-    transpose(packed[:queries, : to.shape[0]], to, f32(1))
+        for r in range(keys):
+            to[r] = f32(a[0, j + r]) * factor
+    else:
+        transpose(a[first : first + queries, j : j + keys], to, factor)
 
 
 @compiled
-def _mask(s, bias, allowed, causal, first, queries, j, packed, room):
+def _mask(s, bias, allowed, causal, first, queries, j, room):
     """Scores of queries from first and keys from j on: plus bias, -∞ where not allowed or ahead of the query."""
     keys, lanes = s.shape
     extra = room[:keys]
     if bias.size:
-        _turned(bias, first, queries, j, packed, extra)
+        _turned(bias, first, queries, j, f32(1), extra)
         for r in range(keys):
             for i in range(lanes):
                 x = extra[r, i]
                 y = min(max(x * f32(LOG2E), -LARGEST), LARGEST)  # float32's lowest is a usual mask, and no -∞
                 s[r, i] += y if x - x == f32(0) else x
     if allowed.size:
-        _turned(allowed, first, queries, j, packed, extra)
+        _turned(allowed, first, queries, j, f32(1), extra)
         for r in range(keys):
             for i in range(lanes):
                 s[r, i] = s[r, i] if extra[r, i] != f32(0) else -INF
@@ -66,13 +65,13 @@ def _mask(s, bias, allowed, causal, first, queries, j, packed, room):
 
 
 @compiled
-def _drop(s, keep, kept, first, queries, j, packed, room):
+def _drop(s, keep, kept, first, queries, j, room):
     """Dropout: each weight, or gradient by a weight, times 1 / (1 - p) or 0."""
     factor = room[: s.shape[0]]
-    _turned(keep, first, queries, j, packed, factor)
+    _turned(keep, first, queries, j, kept, factor)
     for r in range(s.shape[0]):
         for i in range(s.shape[1]):
-            s[r, i] *= factor[r, i] * kept
+            s[r, i] *= factor[r, i]
 
 
 @compiled
@@ -87,24 +86,33 @@ def _copy(a, factor, to):
 
 
 @compiled
+def _running_max(s, lanes, m):
+    for r in range(s.shape[0]):
+        for i in range(lanes):
+            m[i] = s[r, i] if s[r, i] > m[i] else m[i]
+
+
+@compiled
+def _powers(s, lanes, m, total):
+    """S becomes P = 2^(S - m), whose sum over the keys is added to ℓ."""
+    for r in range(s.shape[0]):
+        for i in range(lanes):
+            p = exp2_falling(s[r, i] - m[i])
+            s[r, i] = p
+            total[i] += p
+
+
+@compiled
 def _online_softmax(s, lanes, m, total, base, before):
     """S becomes P = 2^(S - m), with the largest score m and the sum ℓ so far; ``before`` is what earlier sums count now."""
     for i in range(lanes):
-        base[i] = m[i]
-    for r in range(s.shape[0]):
-        for i in range(lanes):
-            base[i] = s[r, i] if s[r, i] > base[i] else base[i]
+        before[i] = m[i]
+    _running_max(s, lanes, m)
     for i in range(lanes):
-        new = base[i]
-        base[i] = new if new > -INF else f32(0)  # nothing seen yet
-        before[i] = exp2_falling(m[i] - base[i])
-        m[i] = new
+        base[i] = m[i] if m[i] > -INF else f32(0)  # nothing seen yet
+        before[i] = exp2_falling(before[i] - base[i])
         total[i] *= before[i]
-    for r in range(s.shape[0]):
-        for i in range(lanes):
-            p = exp2_falling(s[r, i] - base[i])
-            s[r, i] = p
-            total[i] += p
+    _powers(s, lanes, base, total)
 
 
 @compiled
@@ -120,9 +128,9 @@ def _attention(query, key, value, bias, allowed, keep, scale, kept, causal, skip
     _, heads, length, size = query.shape
     tiles = -(-length // QUERIES)
     q, s, o = scratch(size, QUERIES), scratch(KEYS, QUERIES), scratch(value.shape[3], QUERIES)
-    packed, room, lines = scratch(QUERIES, KEYS), scratch(KEYS, QUERIES), scratch(4, QUERIES)
+    room, lines = scratch(KEYS, QUERIES), scratch(4, QUERIES)
     m, total, base, before = lines[0], lines[1], lines[2], lines[3]
-    q[:], packed[:] = f32(0), f32(0)
+    q[:], room[:] = f32(0), f32(0)
     for task in range(start, stop):
         head, tile = task // tiles, task % tiles
         tile = tiles - 1 - tile // 2 if tile % 2 else tile // 2  # long and short by turns, if causal
@@ -137,10 +145,10 @@ def _attention(query, key, value, bias, allowed, keep, scale, kept, causal, skip
             end = min(j + KEYS, seen)
             p = s[: end - j]
             product(key[b, h, j:end], q, p, lanes, False)  # S = K Q
-            _mask(p, bias[b, h], allowed[b, h], causal, first, queries, j, packed, room)
+            _mask(p, bias[b, h], allowed[b, h], causal, first, queries, j, room)
             _online_softmax(p, lanes, m, total, base, before)
             if keep.size:
-                _drop(p, keep[b, h], kept, first, queries, j, packed, room)
+                _drop(p, keep[b, h], kept, first, queries, j, room)
             if j:
                 _times(o, before)
             product(value[b, h, j:end].T, p, o, lanes, j > 0)  # O = O · before + Vᵀ P
@@ -152,13 +160,6 @@ def _attention(query, key, value, bias, allowed, keep, scale, kept, causal, skip
 
 
 # ---- backward -------------------------------------------------------------------------------------------
-
-
-@compiled
-def _running_max(s, lanes, m):
-    for r in range(s.shape[0]):
-        for i in range(lanes):
-            m[i] = s[r, i] if s[r, i] > m[i] else m[i]
 
 
 @compiled
@@ -198,9 +199,10 @@ def _attention_rule(
         scratch(keys, whole_v),
     )
     s, d = scratch(keys, QUERIES), scratch(keys, QUERIES)
-    packed, room, lines = scratch(QUERIES, KEYS), scratch(KEYS, QUERIES), scratch(4, QUERIES)
+    room, lines = scratch(KEYS, QUERIES), scratch(4, QUERIES)
     m, total, delta, share = lines[0], lines[1], lines[2], lines[3]
-    q[:], do[:], q_rows[:], do_rows[:], packed[:] = f32(0), f32(0), f32(0), f32(0), f32(0)
+    for a in (q, do, q_rows, do_rows, room):
+        a[:] = f32(0)
     for task in range(start, stop):
         head, part = task // parts, task % parts
         b, h = head // heads, head % heads
@@ -218,7 +220,7 @@ def _attention_rule(
             for j in range(0, seen, KEYS):
                 end = min(j + KEYS, seen)
                 product(key[b, h, j:end], q, s[j:end], lanes, False)  # S = K Q
-                _mask(s[j:end], bias[b, h], allowed[b, h], causal, first, queries, j, packed, room)
+                _mask(s[j:end], bias[b, h], allowed[b, h], causal, first, queries, j, room)
                 _running_max(s[j:end], lanes, m)
             for i in range(lanes):
                 m[i] = m[i] if m[i] > -INF else f32(0)
@@ -226,7 +228,7 @@ def _attention_rule(
                 end = min(j + KEYS, seen)
                 product(value[b, h, j:end], do, d[j:end], lanes, False)  # dP = V dO
                 if keep.size:
-                    _drop(d[j:end], keep[b, h], kept, first, queries, j, packed, room)
+                    _drop(d[j:end], keep[b, h], kept, first, queries, j, room)
                 _softmax(s[j:end], d[j:end], lanes, m, total, delta)
             for i in range(lanes):
                 unseen = total[i] == f32(0) and (bias.size > 0 or allowed.size > 0)
@@ -239,7 +241,7 @@ def _attention_rule(
                 if by_bias.size:
                     transpose(ds[:, :queries], by_bias[b, h, first:last, j:end], f32(1))
                 if keep.size:
-                    _drop(p, keep[b, h], kept, first, queries, j, packed, room)
+                    _drop(p, keep[b, h], kept, first, queries, j, room)
                 product(p[:, :queries], do_rows[:queries], dv[j:end], whole_v, True)  # dV += P dO
                 product(ds[:, :queries], q_rows[:queries], dk[j:end], whole, True)  # dK += dS Q
                 product(key[b, h, j:end].T, ds, dq, lanes, j > 0)  # dQ += Kᵀ dS
@@ -251,14 +253,12 @@ def _attention_rule(
 # ---- the kernels ----------------------------------------------------------------------------------------
 
 
-def _heads(lead: tuple[int, ...], *operands: Any) -> list[Any]:
-    """The operands as (B, H, …, …): the dimensions before the last two broadcast, and all but the last of them in one."""
-    made = []
-    for x in operands:
-        x = x if x.flags.aligned else np.array(x)
+def _heads(x: Any, lead: tuple[int, ...]) -> Any:
+    """An operand as (B, H, …, …): its dimensions before the last two broadcast, and all but the last of them in one."""
+    x = x if x.flags.aligned else np.array(x)
+    if x.shape[:-2] != lead:
         x = np.broadcast_to(x, (*lead, *x.shape[-2:]))
-        made.append(x.reshape(math.prod(lead[:-1]), *(lead[-1:] or (1,)), *x.shape[-2:]))
-    return made
+    return x if len(lead) == 2 else x.reshape(math.prod(lead[:-1]), *(lead[-1:] or (1,)), *x.shape[-2:])
 
 
 def _operands(query: Any, key: Any, value: Any, bias: Any, allowed: Any, keep: Any, *g: Any) -> Any:
@@ -269,18 +269,19 @@ def _operands(query: Any, key: Any, value: Any, bias: Any, allowed: Any, keep: A
         return SHAPES
     if any(a is not None and a.dtype != bool for a in (allowed, keep)):
         return MASKS
-    pairs, extras = (query.shape[-2], key.shape[-2]), []
+    pairs = (query.shape[-2], key.shape[-2])
     try:
-        for a, dtype in ((bias, query.dtype), (allowed, bool), (keep, bool)):
-            if a is None:
-                extras.append(np.empty((0, 0), dtype))
-            else:
-                extras.append(np.broadcast_to(a, (*a.shape[:-2], *pairs)))
-        operands = (query, key, value, *extras)
-        lead = np.broadcast_shapes(*(a.shape[:-2] for a in operands))
+        extras = [
+            a if a is None else np.broadcast_to(a, (*a.shape[:-2], *pairs)) for a in (bias, allowed, keep)
+        ]
+        leads = {a.shape[:-2] for a in (query, key, value, *extras) if a is not None}
+        lead = leads.pop() if len(leads) == 1 else np.broadcast_shapes(*leads)
     except ValueError:
         return SHAPES
-    return lead, _heads(lead, *g, *operands)
+    made = [_heads(a, lead) for a in (*g, query, key, value)]
+    for a, dtype in zip(extras, (query.dtype, bool, bool), strict=True):
+        made.append(np.empty((*made[0].shape[:2], 0, 0), dtype) if a is None else _heads(a, lead))
+    return lead, made
 
 
 def _numbers(query: Any, scale: float | None, p: float, *read: Any) -> tuple[float, float, bool]:
@@ -306,6 +307,8 @@ def scaled_dot_product_attention_forward(
         return found
     lead, operands = found
     q, k, v = operands[:3]
+    if q.shape[2] == 1:
+        return ALONE
     scale, kept, finite = _numbers(q, scale, p, *((value,) if is_causal else ()))
     out = np.empty((*q.shape[:3], v.shape[3]), q.dtype)
     work = 2 * _pairs(q, k, is_causal) * (q.shape[3] + v.shape[3]) / RATE

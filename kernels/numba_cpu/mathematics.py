@@ -119,7 +119,7 @@ def exp2_falling(x):
     p = p * r + f32(5.5503324e-02)
     p = p * r + f32(2.4022648e-01)
     p = p * r + f32(6.9314718e-01)
-    y = (p * r + f32(1)) * floated(_left(_plus(_minus(bits(t), _ROUND_BITS), i32(127)), i32(23)))
+    y = (p * r + f32(1)) * floated(_left(_plus(bits(t), i32(127)), i32(23)))  # _ROUND's own are shifted out
     return f32(0) if x < f32(-126) else y
 
 

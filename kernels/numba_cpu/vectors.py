@@ -29,10 +29,8 @@ def _machine() -> tuple[int, int]:
 
 
 WIDTH, REGISTERS = _machine()
-ROWS, COLUMNS = (
-    (6, 4) if REGISTERS == 32 else (6, 2)
-)  # of a tile, in floats and in vectors: with a row of the
-# right operand and one number of the left they fill the registers
+# Of a tile, in floats and in vectors: it fits the registers with a row of the right operand and a number of the left.
+ROWS, COLUMNS = (6, 4 if REGISTERS == 32 else 2)
 
 _FLOAT, _LONG, _BYTE = ir.FloatType(), ir.IntType(64), ir.IntType(8)
 _VECTOR = ir.VectorType(_FLOAT, WIDTH)
@@ -48,12 +46,14 @@ class _Matrix:
         self.builder = builder
         self.data = builder.bitcast(array.data, _BYTE.as_pointer())
         self.row_step, self.column_step = cgutils.unpack_tuple(builder, array.strides, 2)
+        self.kind = _BYTE if kind.dtype == types.boolean else _FLOAT
+        self.size = 1 if kind.dtype == types.boolean else 4
 
     def row(self, r: Any, x: Any = None) -> Any:
         """Where row r begins, or its vector at x."""
         b = self.builder
         at = b.gep(self.data, [b.mul(r, self.row_step)])
-        return at if x is None else b.gep(at, [b.mul(x, _number(4))])
+        return at if x is None else b.gep(at, [b.mul(x, _number(self.size))])
 
     def number(self, row: Any, column: Any) -> Any:
         """An element, in all places of a vector."""
@@ -65,7 +65,8 @@ class _Matrix:
     def vectors(self, at: Any, count: int) -> list[Any]:
         """The places of so many vectors from an address on."""
         b = self.builder
-        return [b.bitcast(b.gep(at, [_number(4 * WIDTH * j)]), _VECTOR.as_pointer()) for j in range(count)]
+        kind = ir.VectorType(self.kind, WIDTH).as_pointer()
+        return [b.bitcast(b.gep(at, [_number(self.size * WIDTH * j)]), kind) for j in range(count)]
 
 
 def _number(n: int) -> Any:
@@ -78,8 +79,6 @@ def _tile(rows: int, columns: int) -> Any:
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         a, b, c = [_Matrix(context, builder, k, v) for k, v in zip(signature.args[:3], args[:3], strict=True)]
         r, x, depth, add = args[3:]
-        vector = ir.FunctionType(_VECTOR, [_VECTOR] * 3)
-        fma = cgutils.get_or_insert_function(builder.module, vector, f"llvm.fma.v{WIDTH}f32")
         places = [builder.add(r, _number(i)) for i in range(rows)]
         left = [a.row(i) for i in places]
         to = [p for i in places for p in c.vectors(c.row(i, x), columns)]
@@ -92,8 +91,8 @@ def _tile(rows: int, columns: int) -> Any:
             for i, row in enumerate(left):
                 number = a.number(row, k.index)
                 for j, v in enumerate(right):
-                    s = sums[i * columns + j]
-                    builder.store(builder.call(fma, (number, v, builder.load(s))), s)
+                    s, fused = sums[i * columns + j], ("contract",)
+                    builder.store(builder.fadd(builder.load(s), builder.fmul(number, v, fused), fused), s)
         for s, p in zip(sums, to, strict=True):
             builder.store(builder.load(s), p, align=4)
         builder.function.attributes.add("noinline")  # one copy of the caller, not one for each of its callers
@@ -144,7 +143,9 @@ def _turn(context: Any, a: Any, b: Any, r: Any, x: Any, factor: Any) -> Any:
         a, b = [_Matrix(context, builder, k, v) for k, v in zip(signature.args[:2], args[:2], strict=True)]
         r, x, factor = args[2:]
         rows = [a.vectors(a.row(builder.add(r, _number(i)), x), 1)[0] for i in range(WIDTH)]
-        lines = [builder.load(p, align=4) for p in rows]
+        lines = [builder.load(p, align=a.size) for p in rows]
+        if a.kind is _BYTE:
+            lines = [builder.uitofp(line, _VECTOR) for line in lines]
         lanes = ir.VectorType(ir.IntType(32), WIDTH)
         step = 1
         while step < WIDTH:  # swap the off-diagonal quarters of each square of 2·step
@@ -171,16 +172,16 @@ _block: Any = intrinsic(_turn)
 
 @compiled
 def transpose(a, b, factor):
-    """b = factor · aᵀ; the rows of b are contiguous, and quick where those of a are."""
+    """b = factor · aᵀ, of floats or bools; the rows of b are contiguous, and it is quick where those of a are."""
     rows, columns = a.shape
-    r_whole = rows - rows % WIDTH if a.strides[1] == 4 else 0
+    r_whole = rows - rows % WIDTH if a.strides[1] == a.itemsize else 0
     x_whole = columns - columns % WIDTH
     for r in range(0, r_whole, WIDTH):
         for x in range(0, x_whole, WIDTH):
             _block(a, b, r, x, factor)
     for r in range(rows):
         for x in range(x_whole if r < r_whole else 0, columns):
-            b[x, r] = a[r, x] * factor
+            b[x, r] = np.float32(a[r, x]) * factor
 
 
 @compiled
