@@ -219,10 +219,11 @@ def test_misaligned_operands_are_read():
     check(moved)
 
 
-def test_heads_beside_each_other_are_read_where_they_are():
+def test_heads_beside_each_other_are_read_where_they_are_and_stay_so():
     rng = np.random.default_rng(0)
     q, k, v = (drawn(rng, 2, 70, 3, 20).transpose(0, 2, 1, 3) for _ in range(3))
-    check((q, k, v))
+    found = check((q, k, v))
+    assert all(a.transpose(0, 2, 1, 3).flags.c_contiguous for a in found if a is not None)
     _, read = attention._operands(q, k, v, None, None, None)
     assert all(np.shares_memory(a, b) for a, b in zip((q, k, v), read, strict=False))
 

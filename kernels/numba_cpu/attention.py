@@ -123,7 +123,7 @@ def _times(o, factor):
 
 
 @loop("X[:, :, :, :], X[:, :, :, :], X[:, :, :, :], X[:, :, :, :], b1[:, :, :, :], b1[:, :, :, :], X, X, b1, b1, "
-      "X[:, :, :, ::1]", *FAST)  # fmt: skip
+      "X[:, :, :, :]", *FAST)  # fmt: skip
 def _attention(query, key, value, bias, allowed, keep, scale, kept, causal, skips, out, start, stop):
     _, heads, length, size = query.shape
     tiles = -(-length // QUERIES)
@@ -184,7 +184,7 @@ def _by_scores(p, dp, lanes, share, delta):
 
 
 @loop("X[:, :, :, :], X[:, :, :, :], X[:, :, :, :], X[:, :, :, :], X[:, :, :, :], b1[:, :, :, :], b1[:, :, :, :], X, X, "
-      "b1, b1, X[:, :, :, ::1], X[:, :, :, :, ::1], X[:, :, :, :, ::1], X[:, :, :, ::1]", *FAST)  # fmt: skip
+      "b1, b1, X[:, :, :, :], X[:, :, :, :, :], X[:, :, :, :, :], X[:, :, :, ::1]", *FAST)  # fmt: skip
 def _attention_rule(
     g, query, key, value, bias, allowed, keep, scale, kept, causal, skips, by_query, by_key, by_value, by_bias, start, stop
 ):  # fmt: skip
@@ -192,12 +192,8 @@ def _attention_rule(
     length, size_v = query.shape[2], value.shape[3]
     whole, whole_v = -(-size // WIDTH) * WIDTH, -(-size_v // WIDTH) * WIDTH
     q, do, dq = scratch(size, QUERIES), scratch(size_v, QUERIES), scratch(size, QUERIES)
-    q_rows, do_rows, dk, dv = (
-        scratch(QUERIES, whole),
-        scratch(QUERIES, whole_v),
-        scratch(keys, whole),
-        scratch(keys, whole_v),
-    )
+    q_rows, do_rows = scratch(QUERIES, whole), scratch(QUERIES, whole_v)
+    dk, dv = scratch(keys, whole), scratch(keys, whole_v)
     s, d = scratch(keys, QUERIES), scratch(keys, QUERIES)
     room, lines = scratch(KEYS, QUERIES), scratch(4, QUERIES)
     m, total, delta, share = lines[0], lines[1], lines[2], lines[3]
@@ -293,6 +289,14 @@ def _numbers(query: Any, scale: float | None, p: float, *read: Any) -> tuple[flo
     return scale, 1 / (1 - p) if p < 1 else 0.0, all(np.isfinite(a).all() for a in read)
 
 
+def _empty(like: Any, size: int, *parts: int) -> Any:
+    """An array for a result (…, B, H, T, size), heads beside each other where they are so in an operand (B, H, T, …)."""
+    b, h, t, _ = like.shape
+    if like.strides[1] < like.strides[2]:
+        return np.empty((*parts, b, t, h, size), like.dtype).swapaxes(-3, -2)
+    return np.empty((*parts, b, h, t, size), like.dtype)
+
+
 def _pairs(query: Any, key: Any, causal: bool) -> float:
     heads, (length, keys) = math.prod(query.shape[:2]), (query.shape[2], key.shape[2])
     return heads * length * keys * (0.5 if causal else 1.0)
@@ -310,7 +314,7 @@ def scaled_dot_product_attention_forward(
     if q.shape[2] == 1:
         return ALONE
     scale, kept, finite = _numbers(q, scale, p, *((value,) if is_causal else ()))
-    out = np.empty((*q.shape[:3], v.shape[3]), q.dtype)
+    out = _empty(q, v.shape[3])
     work = 2 * _pairs(q, k, is_causal) * (q.shape[3] + v.shape[3]) / RATE
     tiles = math.prod(q.shape[:2]) * -(-q.shape[2] // QUERIES)
     _attention(tiles, work, *operands, scale, kept, is_causal, is_causal and finite, out)
@@ -329,8 +333,8 @@ def scaled_dot_product_attention_gradient(
     scale, kept, finite = _numbers(q, scale, p, *((g, query, key, value) if is_causal else ()))
     heads = math.prod(q.shape[:2])
     parts = min(-(-SHORT // heads), -(-q.shape[2] // QUERIES))  # by the shape alone: so the bits are
-    by_query = np.empty(q.shape, q.dtype)
-    by_key, by_value = np.empty((parts, *k.shape), q.dtype), np.empty((parts, *v.shape), q.dtype)
+    by_query = _empty(q, q.shape[3])
+    by_key, by_value = _empty(k, k.shape[3], parts), _empty(v, v.shape[3], parts)
     by_bias = np.zeros((*q.shape[:3], k.shape[2]) if needs[3] else (0, 0, 0, 0), q.dtype)
     work = _pairs(q, k, is_causal) * (6 * q.shape[3] + 4 * v.shape[3]) / RATE
     _attention_rule(
