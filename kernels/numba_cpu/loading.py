@@ -55,6 +55,15 @@ class Lazy:
             run = self.run
         return run(*args, **attrs)
 
+    def ready(self) -> bool:
+        """Is it compiled? Where kernels are waited for it is, now; else it will be, in the background."""
+        if self.run is None:
+            if backend.kernels_wait():
+                self.compile()
+            else:
+                self.begin()
+        return self.run is not None
+
     def ahead(self) -> list[Lazy]:
         """What warmup compiles."""
         return [self]

@@ -157,6 +157,24 @@ class Updates:
         arrays = (*arrays, *[None] * (len(self.row.inputs) - len(arrays)))
         return self.of(tuple([a is not None for a in arrays]), attrs)(m, arrays, attrs)
 
+    def many(self, updates: list[list[Any]], attrs: dict[str, Any]) -> int:
+        """Runs updates of equal attributes; how many of them, from the first, it has run."""
+        attrs = {**self.row.attrs, **attrs}
+        absent = [None] * (len(self.row.inputs) - len(updates[0]))
+        known: dict[tuple[bool, ...], Any] = {}
+        for done, arrays in enumerate(updates):
+            arrays += absent
+            present = tuple([a is not None for a in arrays])
+            if present not in known:
+                lazy = self.of(present, attrs)
+                if not lazy.ready():
+                    return done
+                known[present] = (lazy.run, lazy.run.numbers(**attrs))
+            run, numbers = known[present]
+            if run(arrays, attrs, numbers) is not None:
+                return done
+        return len(updates)
+
     def of(self, present: tuple[bool, ...], attrs: dict[str, Any]) -> Lazy:
         known = self.made.setdefault(present, [])
         for fits, lazy in known:
@@ -178,13 +196,14 @@ class Updates:
         made.load(self.dtype)
         cost = 0.06 * len(record.lines)  # ns an element
 
-        def run(arrays: Any, attrs: Any) -> Any:
+        def run(arrays: Any, attrs: Any, known: Any = None) -> Any:
             flat = _flat([a for a in arrays if a is not None])
             if type(flat) is Declined:
                 return flat
-            made(flat[0].size, cost * flat[0].size, *flat, *numbers(**attrs))
+            made(flat[0].size, cost * flat[0].size, *flat, *(numbers(**attrs) if known is None else known))
             return None
 
+        run.numbers = numbers  # type: ignore[attr-defined]
         return run
 
     def ahead(self) -> list[Lazy]:
