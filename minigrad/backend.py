@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import threading
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from typing import Any, NamedTuple
@@ -236,6 +237,15 @@ def register_kernel(
     KERNEL_SETS.add(kernel_set)
     for d in dtypes:
         OPS[op].kernels[kernel_set, module, np.dtype(d)] = Kernel(forward, vjp, kernel_set, least)
+
+
+class _Places(threading.local):
+    """What gives this thread's kernels memory for their results, ``(shape, dtype) -> array``; None: they make their own."""
+
+    given: Any = None
+
+
+PLACES = _Places()
 
 
 def kernel_is_ready() -> None:

@@ -172,3 +172,61 @@ def test_a_block_begins_at_a_line_of_the_cache():
             and made.__array_interface__["data"][0] % memory.LINE == 0
             and made.flags.writeable
         )
+
+
+# ---- kernels --------------------------------------------------------------------------------------------
+
+
+def test_kernels_write_to_their_places_and_where_one_declines_the_row_s_result_is_put_there():
+    pytest.importorskip("numba")
+    f = minigrad.compile(lambda x: minigrad.softmax(x, -1).exp() + minigrad.softmax(x, 0))
+    with minigrad.kernels("auto", wait=True):
+        x = minigrad.rand(64, 64)
+        f(x)
+        assert "softmax_numba" in f.source() and "into((" in f.source()
+        unaligned = minigrad.from_numpy(
+            np.zeros(64 * 64 * 4 + 1, np.uint8)[1:].view(np.float32).reshape(64, 64)
+        )
+        unaligned.copy_(minigrad.rand(64, 64))
+        for operand in (x, x * 2, unaligned):  # no kernel reads what isn't aligned
+            np.testing.assert_array_equal(f(operand).numpy(), f.function(operand).numpy())
+
+
+def test_a_training_step_with_kernels_makes_no_arrays():
+    pytest.importorskip("numba")
+    with minigrad.kernels("auto", wait=True):
+        _, step = training(width=8192)
+        compiled = minigrad.compile(step)
+        x, y = batches(1)[0]
+        for _ in range(3):
+            compiled(x, y)
+        gc.collect()
+        tracemalloc.start()
+        try:
+            before, _ = tracemalloc.get_traced_memory()
+            compiled(x, y)
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert peak - before < 8 * 8192 * 4 / 4, (peak, before)
+
+
+def test_memory_for_kernels_is_one_thread_s_and_is_taken_back_after_an_error():
+    from minigrad import backend
+    from minigrad.compiler.primitives import into
+
+    def fails(*args):
+        raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        into((np.empty(3),), (), fails)
+    assert backend.PLACES.given is None
+    seen = []
+    backend.PLACES.given = lambda shape, dtype: None
+    try:
+        thread = threading.Thread(target=lambda: seen.append(backend.PLACES.given))
+        thread.start()
+        thread.join()
+    finally:
+        backend.PLACES.given = None
+    assert seen == [None]

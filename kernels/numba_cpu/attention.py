@@ -17,7 +17,7 @@ import numpy as np
 
 from minigrad.backend import Declined
 
-from .loading import kernel, loop
+from .loading import empty, kernel, loop
 from .mathematics import exp2_falling, f32
 from .vectors import WIDTH, compiled, product, scratch, transpose
 
@@ -293,8 +293,8 @@ def _empty(like: Any, size: int, *parts: int) -> Any:
     """An array for a result (…, B, H, T, size), heads beside each other where they are so in an operand (B, H, T, …)."""
     b, h, t, _ = like.shape
     if like.strides[1] < like.strides[2]:
-        return np.empty((*parts, b, t, h, size), like.dtype).swapaxes(-3, -2)
-    return np.empty((*parts, b, h, t, size), like.dtype)
+        return empty((*parts, b, t, h, size), like.dtype).swapaxes(-3, -2)
+    return empty((*parts, b, h, t, size), like.dtype)
 
 
 def _pairs(query: Any, key: Any, causal: bool) -> float:

@@ -15,7 +15,7 @@ from minigrad.backend import Declined
 from minigrad.op import Namespace, Op
 
 from . import mathematics
-from .loading import Loop
+from .loading import Loop, empty
 
 LAYOUT = Declined("its operands are not contiguous in one order")
 FAST = frozenset({"contract"})
@@ -202,6 +202,7 @@ def over(loop: Loop, cost: float, arrays: Any, numbers: Any) -> Any:
         if a is not lead and not (a.flags.c_contiguous if order == "C" else a.flags.f_contiguous):
             a = np.array(a, order=order)  # type: ignore[call-overload]
         flat.append(a.reshape(-1, order=order))
-    result = np.empty(lead.shape, lead.dtype, order)  # type: ignore[call-overload]
+    result = empty(lead.shape if order == "C" else lead.shape[::-1], lead.dtype)
+    result = result if order == "C" else result.T
     loop(lead.size, lead.size * cost, *flat, result.reshape(-1, order=order), *numbers)
     return result

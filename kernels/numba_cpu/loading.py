@@ -212,7 +212,12 @@ _large_lock = threading.Lock()
 
 
 def empty(shape: tuple[int, ...], dtype: Any) -> Any:
-    """``np.empty`` for a kernel's result; a large one gets the memory of an earlier one that nobody holds any more."""
+    """``np.empty`` for a kernel's result, where a compiled function has no place for it.
+
+    A large one gets the memory of an earlier one that nobody holds any more.
+    """
+    if (place := backend.PLACES.given) is not None:
+        return place(shape, dtype)
     n = math.prod(shape) * dtype.itemsize
     if n < LARGE:
         return aligned(shape, dtype) if n >= 2**15 else np.empty(shape, dtype)

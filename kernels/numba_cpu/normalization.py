@@ -291,7 +291,7 @@ def batch_norm_gradient(g, x, running_mean, running_var, weight, bias_shape, tra
     if type(flat) is Declined:
         return flat
     channels, by_x = x.shape[1], empty(x.shape, x.dtype)
-    by_weight, by_bias = np.empty((2, channels), x.dtype)
+    by_weight, by_bias = empty((2, channels), x.dtype)
     w, g = _factor(weight, channels, x.dtype, 1), as_plain(g).reshape(flat.shape)
     _batch_norm_rule(channels, x.size, g, flat, w, eps, by_x.reshape(flat.shape), by_weight, by_bias)
     if weight is not None:

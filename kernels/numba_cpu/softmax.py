@@ -181,7 +181,7 @@ def cross_entropy_forward(
         return LAYOUT
     if target.dtype != np.int64 or target.shape != x.shape[:1]:
         return LABELS
-    losses, keep, top, total = np.empty((4, len(x)), x.dtype)
+    losses, keep, top, total = empty((4, len(x)), x.dtype)
     _cross_entropy(len(x), 0.3 * x.size, x, target, ignore_index, losses, keep, top, total)
     if keep.min() < 0:
         return LABELS

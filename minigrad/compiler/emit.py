@@ -20,7 +20,7 @@ from ..backward import add_gradient
 from .blocks import Block, parts
 from .memory import Plan, Recycled
 from .passes import last_uses
-from .primitives import Part, Primitive
+from .primitives import Part, Placed, Primitive, into
 from .program import AddGrad, HostLine, Line, Program, ReadGrad, SetData, SetGrad, Value, written_memory
 
 _LITERALS = (bool, int, float, str, type(None))
@@ -135,8 +135,22 @@ class Source:
                 self._begun.add(v)
                 before.append(f"{v} = {self._name(Recycled(plan.recycled[v]), f'memory_of_{v}')}()")
         given = [self._text(a) for a in line.args] + [f"{k}={self._text(v)}" for k, v in line.kwargs.items()]
+        if isinstance(line, Placed):
+            return [*before, self._placed_call(line, given)]
         called = self._name(line.function, line.text) if "." not in line.text else self._method(line)
         return [*before, f"{called}({', '.join(given)})"]
+
+    def _placed_call(self, line: Placed, given: list[str]) -> str:
+        """A kernel's call with the memory that it asks for."""
+        memory = self._text(line.given)
+        placed = self._text(tuple((i, part) for i, part in line.placed.items()))
+        function = self._name(line.function, line.text)
+        call = f"{self._name(into, 'into')}({', '.join([memory, placed, function, self._text(np), *given])})"
+        targets = ["_" if v is None else v.name for v in line.results]
+        if {*targets} == {"_"}:
+            return call
+        made = f"array({call})" if len(targets) == 1 else f"map(array, {call})"
+        return f"{', '.join(targets)} = {made}"
 
     def _method(self, line: Primitive) -> str:
         """``add.reduce`` by its ufunc's name."""

@@ -60,6 +60,7 @@ class Plan:
     def _roots(self, line: Any) -> Iterator[Value]:
         if isinstance(line, Primitive):
             yield from line.reads()
+            yield from (v for v in line.results if v is not None)
             return
         for v in (*line.reads(), *(v for v in line.results if v is not None)):
             yield v

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .. import backend
 from ..autograd import inner
 from .program import Line, Program, ReadGrad, Value, leaves, reference_of, replaced, written_memory
 
@@ -59,10 +60,9 @@ class Primitive:
         return self.row.name
 
     @property
-    def target(self) -> Part:
+    def targets(self) -> tuple[Part, ...]:
         """What it writes to."""
-        found: Part = self.kwargs["out"] if "out" in self.kwargs else self.args[0]
-        return found
+        return (self.kwargs["out"] if "out" in self.kwargs else self.args[0],)
 
     def reads(self) -> Iterator[Value]:
         yield from (p.value for p in self.parts())
@@ -70,6 +70,42 @@ class Primitive:
     def parts(self) -> list[Part]:
         """Every operand and result in memory."""
         return [*parts_in((self.args, self.kwargs))]
+
+
+@dataclass(eq=False)
+class Placed(Primitive):
+    """A call of a kernel whose results have places: ``given`` is the memory that it asks for, in its order.
+
+    ``args`` begin with the array module; ``placed`` are the results that are parts of what was given, by their number.
+    """
+
+    given: tuple[Part, ...] = ()
+    placed: dict[int, Part] = field(default_factory=dict)
+
+    @property
+    def targets(self) -> tuple[Part, ...]:
+        return self.given
+
+    def parts(self) -> list[Part]:
+        return [*parts_in((self.args, self.kwargs)), *self.given]
+
+
+def into(given: tuple[Any, ...], placed: Any, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Calls a kernel that takes the memory it asks for from ``given``.
+
+    Where it declines and the row answers, results that have places are copied there: ``placed`` are their numbers and places.
+    """
+    rest = iter(given)
+    backend.PLACES.given = lambda shape, dtype: next(rest)
+    try:
+        made = function(*args, **kwargs)
+    finally:
+        backend.PLACES.given = None
+    results = made if type(made) in (tuple, list) else (made,)
+    for i, place in placed:
+        if results[i].base is not place.base:
+            np.copyto(place, results[i])
+    return made
 
 
 def parts_in(nest: Any) -> Iterator[Part]:
@@ -112,7 +148,8 @@ def lowered(program: Program, array_of: Callable[[Value], Any]) -> Lowered:
         made = [v for v in line.results if v is not None]
         if _may_be(line) and all(v in parts for v in line.reads()):
             try:
-                lines += _written(line, parts, layouts, arrays, number, written)
+                write = _written if reference_of(inner(line.function)) is None else _placed
+                lines += write(line, parts, layouts, arrays, number, written)
                 continue
             except Exception:  # Opaque, or what a recorded array can't do
                 pass
@@ -145,7 +182,8 @@ def without_repeats(lowered: Lowered) -> Lowered:
     last: dict[Value, int] = {}
     for i, line in enumerate(lines):
         if isinstance(line, Primitive):
-            writes[line.target.value] = writes.get(line.target.value, 0) + 1
+            for p in line.targets:
+                writes[p.value] = writes.get(p.value, 0) + 1
         for v in line.reads():
             last[parts[v].value if v in parts else v] = i
     once = lambda v: writes.get(v, 0) <= 1 and v not in touched and v not in leaving  # noqa: E731
@@ -156,21 +194,17 @@ def without_repeats(lowered: Lowered) -> Lowered:
     for i, line in enumerate(lines):
         if isinstance(line, Primitive):
             line.args, line.kwargs = _each(line.args, moved), _each(line.kwargs, moved)
-            line.made = same.get(line.made, line.made) if line.made is not None else None
-            made = line.target.value
-            if (
-                line.made is made
-                and line.target == layouts[made]
-                and all(once(p.value) for p in line.parts())
-            ):
+            if isinstance(line, Placed):
+                kept.append(line)
+                continue
+            began: Any = line.made
+            line.made = same.get(began, began)
+            (target,) = line.targets
+            made = target.value
+            if line.made is made and target == layouts[made] and all(once(p.value) for p in line.parts()):
                 blank = lambda x: None if type(x) is Part and x.value is made else x  # noqa: E731, B023
-                key = (
-                    line.text,
-                    _key(_each(line.args, blank)),
-                    _key(_each(line.kwargs, blank)),
-                    line.target[1:],
-                )
-                old = first.setdefault(key, made)
+                key = (line.text, _key(_each(line.args, blank)), _key(_each(line.kwargs, blank)), target[1:])
+                old: Any = first.setdefault(key, made)
                 if old is not made and (last[old] >= i or made.nbytes <= SMALL):
                     same[made] = old
                     last[old] = max(last[old], last[made])
@@ -200,10 +234,8 @@ def _key(nest: Any) -> Any:
 
 
 def _may_be(line: Any) -> bool:
-    """Is it a row's own function, or its rule?"""
-    return (
-        isinstance(line, Line) and line.m is np and line.pure and reference_of(inner(line.function)) is None
-    )
+    """Is it a row, a rule or a kernel on NumPy's arrays?"""
+    return isinstance(line, Line) and line.m is np and line.pure
 
 
 def _written(
@@ -250,6 +282,56 @@ def _written(
         arrays[made], layouts[made] = array, whole(made, array)
         parts.setdefault(made, layouts[made])
     return tape.lines
+
+
+def _placed(
+    line: Line,
+    parts: dict[Value, Part],
+    layouts: dict[Value, Part],
+    arrays: dict[Value, Any],
+    number: Iterator[int],
+    all_written: set[Value],
+) -> list[Primitive]:
+    """A kernel's call, its results where they are asked for; it runs once more, to see what it asks for."""
+    tape, asked = Tape(line, number), list[Any]()
+
+    def give(shape: Any, dtype: Any) -> Any:
+        asked.append(plain(tape.fresh(np.empty(shape, dtype))))
+        return asked[-1]
+
+    given = lambda x: at(arrays[parts[x].value], parts[x]) if isinstance(x, Value) else x  # noqa: E731
+    backend.PLACES.given = give
+    try:
+        with np.errstate(all="ignore"):
+            made = line.function(line.m, *replaced(line.args, given), **replaced(line.attrs, given))
+    finally:
+        backend.PLACES.given = None
+    results = made if type(made) in (tuple, list) else (made,)
+    if not asked or len(results) != len(line.results):
+        raise Opaque("it asks for no memory")
+    placed: dict[int, Part] = {}
+    for i, (v, r) in enumerate(zip(line.results, results, strict=True)):
+        if v is not None and any(np.may_share_memory(a, r) for a in asked):
+            placed[i] = tape.part(r)
+    for i, part in placed.items():
+        value: Any = line.results[i]
+        parts[value] = tape.named(value, part)
+        placed[i] = parts[value]
+    into_memory = tuple([whole(v, a) for v, a in tape.made.items()])
+    all_written.update(tape.made)
+    for v, a in tape.made.items():
+        arrays[v], layouts[v] = a, whole(v, a)
+        parts.setdefault(v, layouts[v])
+    rest = [None if i in placed else v for i, v in enumerate(line.results)]
+    for v, r in zip(rest, map(np.asarray, results), strict=True):
+        if v is not None and v not in parts and not v.view and v.contiguous and r.flags.c_contiguous:
+            arrays[v], parts[v] = r, whole(v, r)
+            layouts[v] = parts[v]
+    args = tuple(replaced(line.args, lambda x: parts[x] if isinstance(x, Value) else x))
+    kwargs = dict(replaced(line.attrs, lambda x: parts[x] if isinstance(x, Value) else x))
+    return [
+        Placed(line.function, line.name, args, kwargs, line, results=rest, given=into_memory, placed=placed)
+    ]
 
 
 def at(array: Any, part: Part) -> Any:
