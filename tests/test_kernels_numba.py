@@ -25,6 +25,7 @@ from minigrad.kernels.numba_cpu import (  # type: ignore[attr-defined]  # noqa: 
     FORWARD_ONLY,
     elementwise,
     embedding,
+    index,
     loading,
     mathematics,
     normalization,
@@ -229,6 +230,10 @@ def test_the_set_claims_what_it_is_for():
         "batch_norm",
         "unembed",
         "vector_norm",
+        "gather",
+        "unpick",
+        "scatter_add",
+        "topk",
     } <= ROWS
     assert set(optimizer_rows()) == {row.name for row in UPDATES}
     assert not {"exp", "tanh", "sin", "add", "relu", "pow"} & ROWS  # NumPy's own loops
@@ -276,6 +281,8 @@ def test_softmax_gives_what_its_row_gives(name, layout):
     beside_the_twin(OPS[name], [x], {"dim": -1}, [0], layout)
     x = rng.uniform(-4, 4, (5, 33)).astype(np.float32)
     x[0, 3], x[1, 4], x[2, 5], x[3] = np.nan, np.inf, -np.inf, -np.inf
+    beside_the_twin(OPS[name], [x], {"dim": -1}, [0], layout)
+    x[4, 7] = np.array(0xFFC12345, np.uint32).view(np.float32)  # NaN with a sign and a payload
     beside_the_twin(OPS[name], [x], {"dim": -1}, [0], layout)
 
 
@@ -477,15 +484,57 @@ def test_the_error_of_a_norm_does_not_grow_with_the_array():
     assert abs(found - np.linalg.norm(x.astype(np.float64))) < 1e-6 * found
 
 
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", ["gather", "unpick", "scatter_add"])
+def test_what_an_index_moves_or_adds_has_the_bits_of_its_row(name, layout, dtype):
+    minigrad.warmup(name)
+    row, rng = OPS[name], np.random.default_rng(0)
+    for shape, k in [((1,), 1), ((17,), 40), ((33, 65), 7), ((2, 3, 5), 4), ((3, 4), 0)]:
+        for dim in range(-1, len(shape)):
+            taken = list(shape)
+            taken[dim] = k
+            x, part = rng.normal(size=shape).astype(dtype), rng.normal(size=taken).astype(dtype)
+            places = rng.integers(0, shape[dim], taken)
+            attrs = {"dim": dim}
+            if name == "unpick":
+                arrays, attrs = [part, places], {"shape": shape, **attrs}
+            else:
+                arrays = [x, places] if name == "gather" else [x, places, part]
+            ran = beside_the_twin(row, arrays, attrs, [0], layout, rtol=0, atol=0)
+            assert layout != "plain" or ran[0] == BOTH[0]
+            for wrong in (shape[dim], -1, 2**62) if places.size else ():  # is told by the row
+                places.reshape(-1)[-1] = wrong
+                kernel = row.kernels["numba", "cpu", np.dtype(dtype)].forward
+                assert type(kernel(np, *arrays, **attrs)) is backend.Declined
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_topk_gives_what_its_row_gives(layout, dtype):
+    minigrad.warmup("topk")
+    row, rng = OPS["topk"], np.random.default_rng(0)
+    for shape, k in [((1,), 1), ((17,), 17), ((5, 65), 3), ((2, 3, 1031), 40), ((0, 3), 2), ((3, 4), 0)]:
+        x = rng.integers(-9, 9, shape).astype(dtype)  # with ties
+        for special in (False, True):
+            if special:
+                x.reshape(-1)[::3] = rng.choice(
+                    [np.nan, -np.nan, np.inf, -np.inf, -0.0, 0.0], x.reshape(-1)[::3].shape
+                )
+            ran = beside_the_twin(row, [x], {**row.attrs, "k": k}, [0], layout, rtol=0, atol=0)
+            assert layout != "plain" or not k or ran[0] == BOTH[0]
+    beside_the_twin(row, [np.arange(1031, dtype=dtype)], {**row.attrs, "k": 128}, [0], layout, rtol=0, atol=0)
+
+
 def test_unembed_has_the_bits_of_its_row():
     minigrad.warmup("unembed")
     rng = np.random.default_rng(0)
     for n, width in [(0, 3), (1, 1), (40, 17), (300, 65)]:
         for dtype in (np.float32, np.float64):
-            x, index = rng.normal(size=(n, width)).astype(dtype), rng.integers(0, 9, n)
+            x, places = rng.normal(size=(n, width)).astype(dtype), rng.integers(0, 9, n)
             with minigrad.kernels("require"):
-                found = apply(OPS["unembed"], [wrap(x), wrap(index)], {"rows": 9}).numpy()
-            assert found.tobytes() == OPS["unembed"].forward(np, x, index, rows=9).tobytes()
+                found = apply(OPS["unembed"], [wrap(x), wrap(places)], {"rows": 9}).numpy()
+            assert found.tobytes() == OPS["unembed"].forward(np, x, places, rows=9).tobytes()
 
 
 def test_a_kernel_by_hand_has_the_defaults_of_its_row():
@@ -572,8 +621,15 @@ def checked(name):
         return [beside_the_twin(row, arrays, {"training": True, "eps": 1e-5}, [0, 3, 4], **near)]
     if name == "vector_norm":
         return [beside_the_twin(row, [wide], row.attrs, [0], rtol=1e-6)]
-    index = rng.integers(0, 9, 67)
-    return [beside_the_twin(row, [x, index], {"rows": 9}, [], rtol=0, atol=0)]
+    if name == "topk":
+        ties = rng.integers(-9, 9, (3, 1031)).astype(np.float32)
+        ties[1, ::7] = np.nan
+        return [beside_the_twin(row, [ties], {**row.attrs, "k": 40}, [0], rtol=0, atol=0)]
+    if name in ("gather", "scatter_add"):
+        arrays = [x, rng.integers(0, 67, (40, 65)), x[:40].copy()][: len(row.inputs)]
+        return [beside_the_twin(row, arrays, {"dim": 0}, [0], rtol=0, atol=0)]
+    place = rng.integers(0, 9, 67)
+    return [beside_the_twin(row, [x, place], {"rows": 9}, [], rtol=0, atol=0)]
 
 
 FAULTS = [
@@ -594,6 +650,10 @@ FAULTS = [
     ("batch_norm", normalization, " - sum_g * (away / (k + 1))", ""),
     ("vector_norm", reduction, "x[b * BLOCK : (b + 1) * BLOCK]", "x[b * BLOCK : (b + 1) * BLOCK - 1]"),
     ("unembed", embedding, "to[i] += row[i]", "to[i] = row[i]"),
+    ("gather", index, "to[j] = row[places[j] * inner + i]", "to[j] = row[places[j] * inner]"),
+    ("scatter_add", index, "to[places[j] * inner + i] += row[j]", "to[places[j] * inner + i] = row[j]"),
+    ("topk", index, "or v != v)", ")"),
+    ("topk", index, "v <= best[k - 1]", "v < best[k - 1]"),
 ]  # fmt: skip
 
 

@@ -43,7 +43,7 @@ FUNCTIONS = frozenset(
 )
 BOTH = ("float32", "float64")
 # row -> the module of its kernels <row>_forward and <row>_gradient, its dtypes, and from how many elements it pays.
-# Where a kernel's bits are the reference's there is no such limit: unembed, and the updates of a parameter.
+# Where a kernel's bits are the reference's there is no such limit: unembed, those of an index, and the updates.
 BY_HAND = {
     "softmax": ("softmax", BOTH[:1], 512),
     "log_softmax": ("softmax", BOTH[:1], 512),
@@ -52,10 +52,21 @@ BY_HAND = {
     "rms_norm": ("normalization", BOTH, 2048),
     "batch_norm": ("normalization", BOTH, 2048),
     "vector_norm": ("reduction", BOTH, 4096),
+    "gather": ("index", BOTH, 0),
+    "unpick": ("index", BOTH, 0),
+    "scatter_add": ("index", BOTH, 0),
+    "topk": ("index", BOTH, 0),
     "scaled_dot_product_attention": ("attention", BOTH[:1], 64),
     "unembed": ("embedding", BOTH, 0),
 }
-FORWARD_ONLY = {"unembed", "vector_norm"}  # their rule is the reference's
+FORWARD_ONLY = {
+    "unembed",
+    "vector_norm",
+    "gather",
+    "unpick",
+    "scatter_add",
+    "topk",
+}  # their rule is the reference's
 PAYS = 4096  # elements from which a generated kernel does under "auto"
 
 

@@ -236,6 +236,8 @@ def empty(shape: tuple[int, ...], dtype: Any) -> Any:
 
 def aligned(shape: tuple[int, ...], dtype: Any) -> Any:
     """``np.empty`` that begins with a line of the cache: NumPy's own begins 16 bytes after one, and vectors straddle two."""
+    if (place := backend.PLACES.given) is not None:
+        return place(shape, dtype)
     return _aligned(np.empty(math.prod(shape) * dtype.itemsize + ALIGNED, np.uint8), shape, dtype)
 
 

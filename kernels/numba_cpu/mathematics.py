@@ -94,10 +94,10 @@ def exp(x):
 
 @scalar
 def exp_of_negative(x):
-    """eˣ for x ≤ 0, and 0 for what would be below 2⁻¹²⁵, at half the price. NaN may be lost: see :func:`largest`."""
+    """eˣ for x ≤ 0, and 0 for what would be below 2⁻¹²⁵, at half the price."""
     t = x * _LOG2E + _ROUND
     n = t - _ROUND
-    y = floated(_plus(bits(_exp_near_zero(x - n * _LN2_HIGH - n * _LN2_LOW)), _left(bits(t), i32(23))))
+    y = _exp_near_zero(x - n * _LN2_HIGH - n * _LN2_LOW) * floated(_plus(_left(bits(t), i32(23)), _ONE))
     return f32(0) if x < f32(-86.6) else y
 
 
@@ -190,7 +190,8 @@ def log1p(x):
 
 @scalar
 def largest(x):
-    """The maximum of an array, NaN if it has one: the order of floats is that of their bits, the negative ones turned."""
+    """The maximum of an array, NaN if it has one that is positive: the order of floats is that of their bits, the negative
+    ones turned. A negative NaN is for the sum to show."""
     top = _SIGN
     for i in range(x.shape[0]):
         b = bits(x[i])

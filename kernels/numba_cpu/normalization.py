@@ -29,6 +29,15 @@ def _factor(weight: Any, n: int, dtype: Any, value: int) -> Any:
     return made
 
 
+def _over_blocks(sums: Any) -> Any:
+    """The sums of all blocks, added in float64: (parts, blocks, n) to (parts, n)."""
+    shape = (sums.shape[0], sums.shape[2])
+    wide = np.add.reduce(sums, 1, out=empty(shape, np.dtype(np.float64)))
+    result = empty(shape, sums.dtype)
+    result[...] = wide
+    return result
+
+
 def _rows(x: Any, normalized_shape: tuple[int, ...]) -> Any:
     """x as (rows, elements of a row), or why not."""
     if tuple(x.shape[x.ndim - len(normalized_shape) :]) != tuple(normalized_shape) or not x.size:
@@ -141,7 +150,7 @@ def layer_norm_gradient(g, x, weight, bias_shape, normalized_shape, eps, needs):
                      by_x.reshape(flat.shape), sums[0], sums[1])  # fmt: skip
     if not summed:
         return by_x, None, None
-    by_weight, by_bias = sums.sum(1, dtype=np.float64).astype(x.dtype).reshape(2, *normalized_shape)
+    by_weight, by_bias = _over_blocks(sums).reshape(2, *normalized_shape)
     return by_x, by_weight if needs[1] else None, by_bias if needs[2] else None
 
 
@@ -199,7 +208,7 @@ def rms_norm_gradient(g, x, weight, normalized_shape, eps, needs):
     sums, w = aligned((blocks, n), x.dtype), _factor(weight, n, x.dtype, 1)
     _rms_norm_rule(blocks, 0.4 * x.size, as_plain(g).reshape(flat.shape), flat, w, eps, block, needs[1],
                    by_x.reshape(flat.shape), sums)  # fmt: skip
-    return by_x, sums.sum(0, dtype=np.float64).astype(x.dtype).reshape(normalized_shape) if needs[1] else None
+    return by_x, _over_blocks(sums[None])[0].reshape(normalized_shape) if needs[1] else None
 
 
 # ---- batch_norm -----------------------------------------------------------------------------------------

@@ -1,7 +1,6 @@
 """softmax, log_softmax and cross_entropy along the last dimension: a row stays in the cache for all of its passes.
 
-Floor: x read once and the result written once. Sums run in as many lanes as LLVM likes (``reassoc``). The exponential
-has no NaN: where a row has one, so does its maximum, and from there its sum.
+Floor: x read once and the result written once. Sums run in as many lanes as LLVM likes (``reassoc``).
 """
 
 from __future__ import annotations
@@ -50,7 +49,7 @@ def _softmax(x, out, start, stop):
         for i in range(row.shape[0]):
             to[i] = exp_of_negative(row[i] - top)
             total += to[i]
-        factor = f32(1) / total if top == top else top
+        factor = f32(1) / total
         for i in range(row.shape[0]):
             to[i] *= factor
 
@@ -151,7 +150,7 @@ def largest_and_total(row):
         if top != f32(-np.inf):  # else nothing yet: -∞ has no differences
             for i in range(part.shape[0]):
                 total += exp_of_negative(part[i] - top)
-    return top, total if (top == top) & (top != f32(-np.inf)) else f32(np.nan)
+    return top, total if top != f32(-np.inf) else f32(np.nan)
 
 
 @loop("X[:, ::1], i8[::1], i8, X[::1], X[::1], X[::1], X[::1]", *FAST)
