@@ -133,18 +133,20 @@ class Walk:
         ]
         if node.hooks and AFTER in node.hooks:
             results = self.run_post_hooks(node.hooks[AFTER], results, grads)
-        known: list[int] | None = None  # a leaf may keep an array, and add to it, that is nobody else's
+        known: list[Any] | None = None  # a leaf may keep an array, and add to it, that is nobody else's
         for i, (r, given) in enumerate(zip(results, raw, strict=True)):
             if r is None:
                 continue
             if self.check_nan:
                 _refuse_nan(node, i, r)
             owned = not (create or node.keeps) and isinstance(parents[i][0], Variable)
-            owned = owned and getattr(r, "base", r) is None
             if owned and r is given:
                 if known is None:
-                    known = [*map(id, raw), *map(id, grads), *[id(s[0]) for s in node.saved.values()]]
-                owned = known.count(id(r)) == 1
+                    known = [*raw, *grads, *[s[0] for s in node.saved.values()]]
+                others = [a for a in known if a is not None and a is not r]
+                owned = len(others) == len(known) - sum(a is None for a in known) - 1 and _apart(
+                    node.module, r, others
+                )
             self.send(parents[i], r, owned)
         if not self.retain:
             node.release()
@@ -252,6 +254,14 @@ def add_gradient(leaf: Any, g: Any, own: bool) -> None:
 
 def _add_into(m: Any, a: Any, b: Any) -> Any:
     return m.add(a, b, out=a)
+
+
+def _apart(module: Any, r: Any, others: list[Any]) -> bool:
+    """Is the array's memory nobody else's, each element once? A kernel's results are views of memory of their own."""
+    if getattr(r, "base", r) is None:
+        return True
+    plain = r.flags.c_contiguous or r.flags.f_contiguous
+    return plain and not any(module.shares_memory(r, a) for a in others if type(a) is type(r))
 
 
 def _refuse_nan(node: Node, i: int, r: Any) -> None:

@@ -30,10 +30,9 @@ def _factor(weight: Any, n: int, dtype: Any, value: int) -> Any:
 
 
 def _over_blocks(sums: Any) -> Any:
-    """The sums of all blocks, added in float64: (parts, blocks, n) to (parts, n)."""
-    shape = (sums.shape[0], sums.shape[2])
-    wide = np.add.reduce(sums, 1, out=empty(shape, np.dtype(np.float64)))
-    result = empty(shape, sums.dtype)
+    """The sums of all blocks, added in float64: (blocks, n) to (n,)."""
+    wide = np.add.reduce(sums, 0, out=empty(sums.shape[1:], np.dtype(np.float64)))
+    result = empty(sums.shape[1:], sums.dtype)
     result[...] = wide
     return result
 
@@ -150,7 +149,7 @@ def layer_norm_gradient(g, x, weight, bias_shape, normalized_shape, eps, needs):
                      by_x.reshape(flat.shape), sums[0], sums[1])  # fmt: skip
     if not summed:
         return by_x, None, None
-    by_weight, by_bias = _over_blocks(sums).reshape(2, *normalized_shape)
+    by_weight, by_bias = (_over_blocks(s).reshape(normalized_shape) for s in sums)
     return by_x, by_weight if needs[1] else None, by_bias if needs[2] else None
 
 
@@ -208,7 +207,7 @@ def rms_norm_gradient(g, x, weight, normalized_shape, eps, needs):
     sums, w = aligned((blocks, n), x.dtype), _factor(weight, n, x.dtype, 1)
     _rms_norm_rule(blocks, 0.4 * x.size, as_plain(g).reshape(flat.shape), flat, w, eps, block, needs[1],
                    by_x.reshape(flat.shape), sums)  # fmt: skip
-    return by_x, _over_blocks(sums[None])[0].reshape(normalized_shape) if needs[1] else None
+    return by_x, _over_blocks(sums).reshape(normalized_shape) if needs[1] else None
 
 
 # ---- batch_norm -----------------------------------------------------------------------------------------
@@ -300,7 +299,7 @@ def batch_norm_gradient(g, x, running_mean, running_var, weight, bias_shape, tra
     if type(flat) is Declined:
         return flat
     channels, by_x = x.shape[1], empty(x.shape, x.dtype)
-    by_weight, by_bias = empty((2, channels), x.dtype)
+    by_weight, by_bias = empty((channels,), x.dtype), empty((channels,), x.dtype)
     w, g = _factor(weight, channels, x.dtype, 1), as_plain(g).reshape(flat.shape)
     _batch_norm_rule(channels, x.size, g, flat, w, eps, by_x.reshape(flat.shape), by_weight, by_bias)
     if weight is not None:
