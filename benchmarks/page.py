@@ -8,6 +8,7 @@ from minigrad.pictures.svg import BLUE, FAINT, GREEN, ORANGE, PURPLE, SKY, VERMI
 
 from .plots import roofline, scaling, shares
 from .report import against, away, duration, entries, median, noise, size, verdict, yardstick
+from .sides import BESIDE, OURS, PEERS
 
 COLOURS = (
     BLUE,
@@ -54,9 +55,12 @@ def html(found: dict[str, Any]) -> str:
 
 
 def colours_of(found: dict[str, Any]) -> dict[str, str]:
-    """A colour for every side."""
-    names = dict.fromkeys(r["side"] for r in found["results"])
-    return {n: COLOURS[i % len(COLOURS)] for i, n in enumerate(names)}
+    """A colour for every side, the same in every run."""
+    names = dict.fromkeys(
+        [*(s.name for s in (*OURS, *PEERS, *BESIDE)), *(r["side"] for r in found["results"])]
+    )
+    colours = {n: COLOURS[i % len(COLOURS)] for i, n in enumerate(names)}
+    return {r["side"]: colours[r["side"]] for r in found["results"]}
 
 
 def _rows(found: dict[str, Any], colours: dict[str, str]) -> str:

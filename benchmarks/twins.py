@@ -25,6 +25,14 @@ def layer_norm(np: Any, x: Any, weight: Any, bias: Any) -> Any:
     return centred / np.sqrt(variance + 1e-5) * weight + bias
 
 
+def batch_norm_relu(np: Any, x: Any, weight: Any, bias: Any) -> Any:
+    """relu((x − mean)/σ · weight + bias), mean and σ of each channel over the batch, of (N, C, H, W)."""
+    centred = x - np.mean(x, axis=(0, 2, 3), keepdims=True)
+    variance = np.mean(centred * centred, axis=(0, 2, 3), keepdims=True)
+    weight, bias = (np.reshape(p, (1, x.shape[1], 1, 1)) for p in (weight, bias))
+    return np.maximum(centred / np.sqrt(variance + 1e-5) * weight + bias, 0.0)
+
+
 def gelu(np: Any, x: Any) -> Any:
     """The tanh formula. Source: Hendrycks & Gimpel, 2016."""
     return 0.5 * x * (1.0 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x)))

@@ -142,11 +142,14 @@ def batch_norm_relu(shape: tuple[int, int, int, int]) -> list[Workload]:
     n, channels = float(FLOAT * np.prod(shape)), shape[1:2]
 
     def function(kit: Kit) -> Callable[..., Any]:
-        F = kit.lib.nn.functional  # noqa: N806
-        return lambda x, w, b: F.relu(F.batch_norm(x, None, None, w, b, training=True))
+        relu, norm = kit.lib.nn.functional.relu, kit.lib.nn.functional.batch_norm
+        return lambda x, w, b: relu(norm(x, None, None, w, b, training=True))
 
     name = f"batchnorm+relu {'x'.join(map(str, shape))}"
-    return both(name, [shape, channels, channels], shape, function, (0, 0), (2.0 * n, 3.0 * n))
+    return both(
+        name, [shape, channels, channels], shape, function,
+        flops=(0, 0), nbytes=(2.0 * n, 3.0 * n), twin=twins.batch_norm_relu,
+    )  # fmt: skip
 
 
 def bias_gelu(rows: int, width: int) -> Workload:

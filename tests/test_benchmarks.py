@@ -630,6 +630,12 @@ def test_the_page_draws_roofs_and_scaling():
     )
 
 
+def test_a_side_has_the_same_colour_in_every_run():
+    one = page.colours_of(results(("torch", True, 1, [1.0]), ("mine", False, 1, [1.0])))
+    other = page.colours_of(results(("kernels", False, 1, [1.0]), ("torch", True, 1, [1.0])))
+    assert one["torch"] == other["torch"] and len({*one.values(), *other.values()}) == 3
+
+
 def test_sides_that_ran_nothing_are_told_once():
     found = results(("reference", False, 1, [0.03] * 3))
     gone = {
