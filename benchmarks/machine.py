@@ -167,6 +167,11 @@ class Calibration:
         """Once more."""
         self.seconds.append(_together(self.pairs, 200, np.copyto, self.clock))
 
+    def slowed(self, first: int, last: int) -> float:
+        """How much slower the loop was in these ticks, by their median, than at its best: 0.5 is half as long again."""
+        some = self.seconds[first:last]
+        return statistics.median(some) / min(self.seconds) - 1 if some else 0.0
+
     def summary(self) -> dict[str, Any]:
         """The median, the spread (from the first decile to the last, over the median), the drift, and what they mean."""
         s = self.seconds

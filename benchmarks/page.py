@@ -7,7 +7,7 @@ from typing import Any
 from minigrad.pictures.svg import BLUE, FAINT, GREEN, ORANGE, PURPLE, SKY, VERMILION, escape
 
 from .plots import roofline, scaling, shares
-from .report import against, away, duration, entries, median, noise, size, verdict, yardstick
+from .report import against, away, busy, duration, entries, median, noise, size, verdict, yardstick
 from .sides import BESIDE, OURS, PEERS
 
 COLOURS = (
@@ -66,7 +66,11 @@ def colours_of(found: dict[str, Any]) -> dict[str, str]:
 def _rows(found: dict[str, Any], colours: dict[str, str]) -> str:
     lines = []
     for workload, threads, results in entries(found):
-        title = escape(workload) + _span(f", {threads} thread{'s' if threads > 1 else ''}", "faint")
+        if not results:
+            continue
+        title = escape(workload) + _span(
+            f", {threads} thread{'s' if threads > 1 else ''}{busy(results)}", "faint"
+        )
         lines += _block(title, "first", results, "seconds", colours)
         lines += _block("peak memory", "", [r for r in results if r["peaks"]], "peaks", colours)
     return "\n".join(lines)

@@ -129,6 +129,7 @@ class Run:
         self.outcomes: dict[int, list[Outcome]] = {}
         self.roofs: dict[int, machine.Roof] = {}
         self.calibrations: dict[int, machine.Calibration] = {}
+        self.ticks: dict[tuple[int, str], tuple[int, int]] = {}  # a workload's, from the first to the last
         self.interrupted = False
         self.shared: dict[tuple[str, int], sides.Process] = {}  # the rows'
         self.began = time.time()
@@ -145,7 +146,9 @@ class Run:
             with ExitStack() as stack:
                 for i, workload in enumerate(self.workloads.values()):
                     self.say(f"{_threads(n)}: {i + 1} of {len(self.workloads)}, {workload.name}")
+                    first = len(self.calibrations[n].seconds)
                     self.outcomes[n] += self.one(workload, cores, stack)
+                    self.ticks[n, workload.name] = first, len(self.calibrations[n].seconds)
             self.roof(cores)
             for _ in range(AGAIN):  # other work can have lowered it: nobody is refused for that
                 if not above(self.outcomes[n], self.workloads, self.roofs[n]):
@@ -219,7 +222,8 @@ class Run:
             "noise": {str(n): c.summary() for n, c in self.calibrations.items()},
             "results": [
                 {**asdict(o), "threads": n, "flops": w.flops, "bytes": w.nbytes,
-                 "floor": self.roofs[n].floor(w.nbytes, w.flops) if n in self.roofs else 0.0}
+                 "floor": self.roofs[n].floor(w.nbytes, w.flops) if n in self.roofs else 0.0,
+                 "slowed": self.calibrations[n].slowed(*self.ticks.get((n, w.name), (0, 0)))}
                 for n, outcomes in self.outcomes.items() for o in outcomes
                 for w in [self.workloads[o.workload]]
             ],

@@ -14,6 +14,7 @@ from .intervals import Ratio, ratio
 from .measure import REFUSED
 
 FORMAT = "minigrad-bench-2"
+BUSY = 0.25  # how much slower the calibration loop may be in a workload's rounds than at its best
 BAR = 24  # characters of the longest bar
 EIGHTHS = " ▏▎▍▌▋▊▉█"
 
@@ -82,7 +83,7 @@ def words(found: dict[str, Any]) -> list[str]:
             continue
         least = results[0]["floor"]
         roof = f"; the roof is at {duration(least)}" if least else ""
-        lines += ["", f"{workload}, {threads} thread{'s' if threads > 1 else ''}{roof}"]
+        lines += ["", f"{workload}, {threads} thread{'s' if threads > 1 else ''}{roof}{busy(results)}"]
         other = yardstick(results)
         longest = max((median(r) for r in results if r["seconds"]), default=1.0)
         lines += [line(r, other, longest) for r in results]
@@ -97,6 +98,12 @@ def words(found: dict[str, Any]) -> list[str]:
     if found["interrupted"]:
         lines += ["", "the run was interrupted: what it had measured is above"]
     return lines
+
+
+def busy(results: list[dict[str, Any]]) -> str:
+    """A warning, where other work shared the machine during these rounds: a pool that waits for a core looks slow then."""
+    slowed = results[0]["slowed"]
+    return f"; BUSY: the calibration loop was {slowed:.0%} slower than at its best" if slowed > BUSY else ""
 
 
 def noise(found: dict[str, Any]) -> list[str]:

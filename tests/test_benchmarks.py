@@ -466,6 +466,13 @@ def test_noise_and_throttling_are_told():
     assert "THROTTLED or busier: the loop was 20% slower in the last third" in told([1.0] * 6 + [1.2] * 6)
     assert told([1.0]).startswith("too few rounds")
     calibration = machine.Calibration(2)
+    calibration.seconds = [1.0, 1.0, 1.5, 1.5, 1.6]
+    assert (
+        calibration.slowed(0, 2) == 0.0
+        and calibration.slowed(2, 5) == 0.5
+        and calibration.slowed(5, 5) == 0.0
+    )
+    calibration.seconds = []
     calibration.tick()
     assert len(calibration.seconds) == 1
 
@@ -478,7 +485,7 @@ def quick(monkeypatch):
     """The roof is given, and sides run in this process."""
     monkeypatch.setattr(program.Run, "roof", lambda self, cores: self.roofs.update({len(cores): ROOF}))
     monkeypatch.setattr(program.machine, "Calibration", lambda n: type("Quiet", (), {
-        "tick": lambda self: None, "summary": lambda self: {"words": "quiet"}})())  # fmt: skip
+        "seconds": (), "slowed": lambda self, *ticks: 0.0, "tick": lambda self: None, "summary": lambda self: {"words": "quiet"}})())  # fmt: skip
 
     def process(self, side, cores, home, workload):
         if side is sides.ORACLE:
@@ -559,7 +566,7 @@ def test_ctrl_c_keeps_what_was_measured(quick, capsys, monkeypatch):
 
 def results(*given, flops=1e9):
     """A report with these (side, peer, threads, seconds)."""
-    made = [{"workload": "w", "side": s, "peer": p, "threads": n, "status": "ok", "why": "", "seconds": t, "peaks": [],
+    made = [{"workload": "w", "side": s, "peer": p, "threads": n, "status": "ok", "why": "", "seconds": t, "peaks": [], "slowed": 0.0,
              "flops": flops, "bytes": 1e8, "floor": 0.01} for s, p, n, t in given]  # fmt: skip
     roofs = {str(n): {"flops": 1e11, "bandwidth": {"65536": 2e11, "268435456": 4e10}} for _, _, n, _ in given}
     return {"format": report.FORMAT, "machine": {"cores": 2}, "began": "then", "seconds": 1.0, "interrupted": False,
@@ -573,6 +580,15 @@ def test_sides_are_compared_with_the_faster_peer():
     assert any("torch.compile" in x and x.endswith("compared with") for x in lines)
     assert any("reference" in x and x.endswith("faster") and "1.50 (1.4" in x for x in lines)
     assert any("torch  " in x and x.endswith("0.75 (0.75 to 0.75) slower") for x in lines)
+
+
+def test_a_workload_is_marked_where_the_machine_was_busy_in_its_rounds():
+    found = results(("reference", False, 1, [0.03] * 3))
+    assert "BUSY" not in "\n".join(report.words(found)) + page.html(found)
+    found["results"][0]["slowed"] = 0.4
+    told = "; BUSY: the calibration loop was 40% slower than at its best"
+    assert any(x.startswith("w, 1 thread") and x.endswith(told) for x in report.words(found))
+    assert told in page.html(found)
 
 
 def test_who_runs_beside_them_decides_no_ratio():
