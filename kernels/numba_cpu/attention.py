@@ -93,17 +93,21 @@ def _running_max(s, lanes, m):
 
 
 @compiled
-def _powers(s, lanes, m, total):
-    """S becomes P = 2^(S - m), whose sum over the keys is added to ℓ."""
+def _powers(s, lanes, m, total, here):
+    """S becomes P = 2^(S - m), whose sum over the keys is added to ℓ; a tile's sum apart, as long ones are less exact."""
+    for i in range(lanes):
+        here[i] = f32(0)
     for r in range(s.shape[0]):
         for i in range(lanes):
             p = exp2_falling(s[r, i] - m[i])
             s[r, i] = p
-            total[i] += p
+            here[i] += p
+    for i in range(lanes):
+        total[i] += here[i]
 
 
 @compiled
-def _online_softmax(s, lanes, m, total, base, before):
+def _online_softmax(s, lanes, m, total, base, before, here):
     """S becomes P = 2^(S - m), with the largest score m and the sum ℓ so far; ``before`` is what earlier sums count now."""
     for i in range(lanes):
         before[i] = m[i]
@@ -112,7 +116,7 @@ def _online_softmax(s, lanes, m, total, base, before):
         base[i] = m[i] if m[i] > -INF else f32(0)  # nothing seen yet
         before[i] = exp2_falling(before[i] - base[i])
         total[i] *= before[i]
-    _powers(s, lanes, base, total)
+    _powers(s, lanes, base, total, here)
 
 
 @compiled
@@ -128,8 +132,8 @@ def _attention(query, key, value, bias, allowed, keep, scale, kept, causal, skip
     _, heads, length, size = query.shape
     tiles = -(-length // QUERIES)
     q, s, o = scratch(size, QUERIES), scratch(KEYS, QUERIES), scratch(value.shape[3], QUERIES)
-    room, lines = scratch(KEYS, QUERIES), scratch(4, QUERIES)
-    m, total, base, before = lines[0], lines[1], lines[2], lines[3]
+    room, lines = scratch(KEYS, QUERIES), scratch(5, QUERIES)
+    m, total, base, before, here = lines[0], lines[1], lines[2], lines[3], lines[4]
     q[:], room[:] = f32(0), f32(0)
     for task in range(start, stop):
         head, tile = task // tiles, task % tiles
@@ -146,7 +150,7 @@ def _attention(query, key, value, bias, allowed, keep, scale, kept, causal, skip
             p = s[: end - j]
             product(key[b, h, j:end], q, p, lanes, False)  # S = K Q
             _mask(p, bias[b, h], allowed[b, h], causal, first, queries, j, room)
-            _online_softmax(p, lanes, m, total, base, before)
+            _online_softmax(p, lanes, m, total, base, before, here)
             if keep.size:
                 _drop(p, keep[b, h], kept, first, queries, j, room)
             if j:
@@ -163,14 +167,15 @@ def _attention(query, key, value, bias, allowed, keep, scale, kept, causal, skip
 
 
 @compiled
-def _softmax(s, dp, lanes, m, total, delta):
-    """S becomes P = 2^(S - m), ℓ = Σ P, δ = Σ P dP over the keys."""
-    for r in range(s.shape[0]):
+def _dots(p, dp, lanes, delta, here):
+    """Σ P dP over the keys is added to δ."""
+    for i in range(lanes):
+        here[i] = f32(0)
+    for r in range(p.shape[0]):
         for i in range(lanes):
-            p = exp2_falling(s[r, i] - m[i])
-            s[r, i] = p
-            total[i] += p
-            delta[i] += p * dp[r, i]
+            here[i] += p[r, i] * dp[r, i]
+    for i in range(lanes):
+        delta[i] += here[i]
 
 
 @compiled
@@ -195,8 +200,8 @@ def _attention_rule(
     q_rows, do_rows = scratch(QUERIES, whole), scratch(QUERIES, whole_v)
     dk, dv = scratch(keys, whole), scratch(keys, whole_v)
     s, d = scratch(keys, QUERIES), scratch(keys, QUERIES)
-    room, lines = scratch(KEYS, QUERIES), scratch(4, QUERIES)
-    m, total, delta, share = lines[0], lines[1], lines[2], lines[3]
+    room, lines = scratch(KEYS, QUERIES), scratch(5, QUERIES)
+    m, total, delta, share, here = lines[0], lines[1], lines[2], lines[3], lines[4]
     for a in (q, do, q_rows, do_rows, room):
         a[:] = f32(0)
     for task in range(start, stop):
@@ -225,7 +230,8 @@ def _attention_rule(
                 product(value[b, h, j:end], do, d[j:end], lanes, False)  # dP = V dO
                 if keep.size:
                     _drop(d[j:end], keep[b, h], kept, first, queries, j, room)
-                _softmax(s[j:end], d[j:end], lanes, m, total, delta)
+                _powers(s[j:end], lanes, m, total, here)
+                _dots(s[j:end], d[j:end], lanes, delta, here)
             for i in range(lanes):
                 unseen = total[i] == f32(0) and (bias.size > 0 or allowed.size > 0)
                 share[i] = f32(0) if unseen else f32(1) / total[i]
