@@ -144,26 +144,48 @@ def lowered(program: Program, array_of: Callable[[Value], Any]) -> Lowered:
             parts[v] = layouts[v] = whole(v, a)
     lines: list[Any] = []
     number, written = itertools.count(1), set[Value]()
-    for line in program.lines:
-        made = [v for v in line.results if v is not None]
-        if _may_be(line) and all(v in parts for v in line.reads()):
-            try:
-                write = _written if reference_of(inner(line.function)) is None else _placed
-                lines += write(line, parts, layouts, arrays, number, written)
-                continue
-            except Exception:  # Opaque, or what a recorded array can't do
-                pass
-        lines.append(line)
-        for v in made:
-            if not isinstance(line, ReadGrad) and v not in parts and not v.view and v.contiguous:
-                arrays[v] = array_of(v)
-                parts[v] = layouts[v] = whole(v, arrays[v])
+    last = {v: i for i, line in enumerate(program.lines) for v in line.reads()}
+    outside = {*arrays}
+    for i, line in enumerate(program.lines):
+        lines += _lowered(line, parts, layouts, arrays, array_of, number, written)
+        needed = {parts[v].value for v in parts if last.get(v, -1) > i}
+        for v in [v for v in arrays if v not in needed and v not in outside]:
+            del arrays[v]
     return Lowered(
         Program(lines, program.arguments, program.tensors, program.constants, program.outputs),
         parts,
         layouts,
         written,
     )
+
+
+def _lowered(
+    line: Any,
+    parts: dict[Value, Part],
+    layouts: dict[Value, Part],
+    arrays: dict[Value, Any],
+    array_of: Any,
+    number: Iterator[int],
+    written: set[Value],
+) -> list[Any]:
+    """A line as primitives if it can be, else itself; what its results are is entered."""
+    if _may_be(line) and all(v in parts for v in line.reads()):
+        try:
+            write = _written if reference_of(inner(line.function)) is None else _placed
+            return [*write(line, parts, layouts, arrays, number, written)]
+        except Exception:  # Opaque, or what a recorded array can't do
+            pass
+    for v in line.results:
+        if (
+            v is not None
+            and not isinstance(line, ReadGrad)
+            and v not in parts
+            and not v.view
+            and v.contiguous
+        ):
+            arrays[v] = array_of(v)
+            parts[v] = layouts[v] = whole(v, arrays[v])
+    return [line]
 
 
 def without_repeats(lowered: Lowered) -> Lowered:

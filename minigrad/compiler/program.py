@@ -30,6 +30,7 @@ class Value:
     memory: int
     view: bool  # of memory that another value owns
     contiguous: bool  # in the order of its indices
+    strides: tuple[int, ...] = ()
 
     @property
     def ndim(self) -> int:

@@ -7,11 +7,15 @@ the host is refused here, for a replay couldn't follow where it led.
 
 from __future__ import annotations
 
+import itertools
 import operator
 import os
 import traceback
+import weakref
 from collections.abc import Callable
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from .. import backend
 from ..autograd import Variable, next_number
@@ -47,7 +51,7 @@ class Tracer:
         self.places = {id(t): i for i, t in reversed([*enumerate(arguments)])}
         self.generator = current_generator()
         self.since = next_number()  # nodes of the graph with smaller numbers come from outside
-        self._mine: dict[int, Any] = {}  # tensors that were made here, over whatever memory
+        self._mine: dict[int, Any] = {}  # references to tensors that were made here, over whatever memory
         self.lines: list[Any] = []
         self.names = Names()
         self.names.add(function, *others)
@@ -61,8 +65,12 @@ class Tracer:
         self._assigned: set[int] = set()  # tensors whose data the lines replace
         self._moved: set[int] = set()  # tensors whose data calls of Python replaced
         self._after_host = False
-        self._values: dict[int, Value] = {}  # by the identity of arrays
-        self._arrays: list[Any] = []  # kept alive: identities stay their own
+        self._values: dict[int, Value] = {}  # by the identity of arrays that are alive
+        self._arrays: dict[
+            Value, Any
+        ] = {}  # references to them: a trace keeps no array that the call lets go
+        self._memory: dict[int, tuple[int, Any]] = {}  # by the identity of an owner of memory: its number
+        self._number = itertools.count(1)
         self._outside: dict[Value, Any] = {}  # value -> tensor, or a copy of the array
         self._argument_values: dict[Value, int] = {}
         for i, t in enumerate(arguments):
@@ -108,7 +116,7 @@ class Tracer:
 
     def makes(self, t: Any) -> None:
         """A tensor has been made."""
-        self._mine[id(t)] = t
+        _while_alive(self._mine, t)
 
     def calls(self, module: Any) -> None:
         """A module is called."""
@@ -239,13 +247,16 @@ class Tracer:
         owner = array
         while getattr(owner, "base", None) is not None and type(owner.base) is type(array):
             owner = owner.base
-        self._arrays += [array, owner]
+        if id(owner) not in self._memory:
+            _while_alive(self._memory, owner, next(self._number))
         solid = bool(getattr(getattr(array, "flags", None), "c_contiguous", False))
         value = Value(
-            name or f"v{len(self._arrays) // 2}", tuple(array.shape), array.dtype, array.nbytes, id(owner),
-            owner is not array, solid,
+            name or f"v{next(self._number)}", tuple(array.shape), array.dtype, array.nbytes, self._memory[id(owner)][0],
+            owner is not array, solid, tuple(array.strides),
         )  # fmt: skip
-        self._values[id(array)] = value
+        key, values = id(array), self._values
+        values[key] = value
+        self._arrays[value] = weakref.ref(array, lambda _: values.pop(key, None))
         return value
 
     # ---- the end -----------------------------------------------------------------------------------------
@@ -258,8 +269,13 @@ class Tracer:
         return [self.value(t._array) for t in tensors]
 
     def array_of(self, value: Value) -> Any:
-        """What a value was in this call."""
-        return next(a for a in self._arrays if self._values.get(id(a)) is value)
+        """What a value was in this call, or, if that is gone, an array like it."""
+        array = self._arrays[value]()
+        if array is None:
+            order = sorted(range(value.ndim), key=lambda i: -value.strides[i])
+            made = np.zeros([value.shape[i] for i in order], value.dtype)
+            array = made.transpose(np.argsort(order)) if value.ndim else made
+        return array
 
     def program(self, outputs: list[Value]) -> Program:
         """What was recorded."""
@@ -327,6 +343,12 @@ class Tracer:
             if moved > 0:
                 counters[id(met.tensor._writes)] = (self.finder(met.tensor), moved)
         return list(counters.values())
+
+
+def _while_alive(table: dict[int, Any], thing: Any, entry: Any = None) -> None:
+    """Enters a thing by its identity for as long as that is its own."""
+    key = id(thing)
+    table[key] = (entry, weakref.ref(thing, lambda _: table.pop(key, None)))
 
 
 class Settings:
