@@ -146,12 +146,15 @@ def test_masks_broadcast(shape):
         check((*qkv(rng), *operands), attrs)
 
 
-def test_the_gradient_by_the_bias_is_made_only_where_it_is_needed():
+def test_gradients_are_made_only_where_they_are_needed():
     rng = np.random.default_rng(0)
     operands = (*qkv(rng), drawn(rng, 70, 150))
-    needs = [True, True, True, False, False, False]
-    assert check(operands, needs=needs)[4] is None
-    assert check(operands)[4].shape == (2, 3, 70, 150)  # apply adds up what was broadcast
+    whole = check(operands)
+    assert whole[4].shape == (2, 3, 70, 150)  # apply adds up what was broadcast
+    for needs in itertools.product((False, True), repeat=4):
+        found = check(operands, needs=[*needs, False, False], parts=["gradient"])
+        assert [a is not None for a in found] == [*needs, False, False]
+        assert all(a is None or a.tobytes() == b.tobytes() for a, b in zip(found, whole[1:], strict=True))
 
 
 def test_a_query_that_sees_nothing_gets_zeros():

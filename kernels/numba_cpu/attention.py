@@ -193,8 +193,8 @@ def _by_scores(p, dp, lanes, share, delta):
 def _attention_rule(
     g, query, key, value, bias, allowed, keep, scale, kept, causal, skips, by_query, by_key, by_value, by_bias, start, stop
 ):  # fmt: skip
-    parts, _, heads, keys, size = by_key.shape
-    length, size_v = query.shape[2], value.shape[3]
+    _, heads, length, size = query.shape  # of a gradient that isn't needed the last dimension is 0
+    parts, keys, size_v = by_key.shape[0], key.shape[2], value.shape[3]
     whole, whole_v = -(-size // WIDTH) * WIDTH, -(-size_v // WIDTH) * WIDTH
     q, do, dq = scratch(size, QUERIES), scratch(size_v, QUERIES), scratch(size, QUERIES)
     q_rows, do_rows = scratch(QUERIES, whole), scratch(QUERIES, whole_v)
@@ -244,12 +244,15 @@ def _attention_rule(
                     transpose(ds[:, :queries], by_bias[b, h, first:last, j:end], f32(1))
                 if keep.size:
                     _drop(p, keep[b, h], kept, first, queries, j, room)
-                product(p[:, :queries], do_rows[:queries], dv[j:end], whole_v, True)  # dV += P dO
-                product(ds[:, :queries], q_rows[:queries], dk[j:end], whole, True)  # dK += dS Q
-                product(key[b, h, j:end].T, ds, dq, lanes, j > 0)  # dQ += Kᵀ dS
-            transpose(dq[:, :queries], by_query[b, h, first:last], scale)
-        _copy(dk[:, :size], f32(1), by_key[part, b, h])
-        _copy(dv[:, :size_v], f32(1), by_value[part, b, h])
+                if by_value.size:
+                    product(p[:, :queries], do_rows[:queries], dv[j:end], whole_v, True)  # dV += P dO
+                if by_key.size:
+                    product(ds[:, :queries], q_rows[:queries], dk[j:end], whole, True)  # dK += dS Q
+                if by_query.size:
+                    product(key[b, h, j:end].T, ds, dq, lanes, j > 0)  # dQ += Kᵀ dS
+            transpose(dq[: by_query.shape[3], :queries], by_query[b, h, first:last], scale)
+        _copy(dk[:, : by_key.shape[4]], f32(1), by_key[part, b, h])
+        _copy(dv[:, : by_value.shape[4]], f32(1), by_value[part, b, h])
 
 
 # ---- the kernels ----------------------------------------------------------------------------------------
@@ -339,13 +342,14 @@ def scaled_dot_product_attention_gradient(
     scale, kept, finite = _numbers(q, scale, p, *((g, query, key, value) if is_causal else ()))
     heads = math.prod(q.shape[:2])
     parts = min(-(-SHORT // heads), -(-q.shape[2] // QUERIES))  # by the shape alone: so the bits are
-    by_query = _empty(q, q.shape[3])
-    by_key, by_value = _empty(k, k.shape[3], parts), _empty(v, v.shape[3], parts)
+    by_query = _empty(q, q.shape[3] if needs[0] else 0)
+    by_key = _empty(k, k.shape[3] if needs[1] else 0, parts)
+    by_value = _empty(v, v.shape[3] if needs[2] else 0, parts)
     by_bias = np.zeros((*q.shape[:3], k.shape[2]) if needs[3] else (0, 0, 0, 0), q.dtype)
     work = _pairs(q, k, is_causal) * (6 * q.shape[3] + 4 * v.shape[3]) / RATE
     _attention_rule(
         heads * parts, work, *operands, scale, kept, is_causal, is_causal and finite, by_query, by_key, by_value, by_bias
     )  # fmt: skip
-    summed = (by_key[0], by_value[0]) if parts == 1 else (by_key.sum(0), by_value.sum(0))
-    found = [a.reshape(*lead, *a.shape[2:]) for a in (by_query, *summed)]
-    return (*found, by_bias.reshape(*lead, *by_bias.shape[2:]) if needs[3] else None, None, None)
+    made = (by_query, *((a[0] if parts == 1 else a.sum(0)) for a in (by_key, by_value)), by_bias)
+    found = [a.reshape(*lead, *a.shape[2:]) if need else None for a, need in zip(made, needs, strict=False)]
+    return (*found[:4], None, None)

@@ -459,6 +459,8 @@ def _(m, g, query, key, value, bias, allowed, keep, is_causal, scale, p, needs):
         by_weights = dropout(m, by_weights, keep, p=p)
     by_scores = weights * (by_weights - m.sum(weights * by_weights, axis=-1, keepdims=True))
     return (
-        matmul(m, by_scores, key) * factor, matmul(m, _swap(m, by_scores), query) * factor,
-        matmul(m, _swap(m, dropped), g), by_scores if needs[3] else None, None, None,
+        matmul(m, by_scores, key) * factor if needs[0] else None,
+        matmul(m, _swap(m, by_scores), query) * factor if needs[1] else None,
+        matmul(m, _swap(m, dropped), g) if needs[2] else None,
+        by_scores if needs[3] else None, None, None,
     )  # fmt: skip
