@@ -256,9 +256,27 @@ def kernel_is_ready() -> None:
 READY = [0]
 
 
+def register_fuser(kernel_set: str, make: Callable[[], Any]) -> None:
+    """Registers what makes a compiled function's chains of elementwise calls into loops: ``make()`` gives an object with
+    ``chain()``, which takes steps one after the other, and ``LEAST``, the elements from which a loop pays."""
+    FUSERS[kernel_set] = make
+    KERNEL_SETS.add(kernel_set)
+
+
+FUSERS: dict[str, Callable[[], Any]] = {}
+
+
+def fusers() -> list[tuple[str, Any]]:
+    """Those of the kernel sets selected, by name."""
+    mode = current_kernels()
+    sets = sorted(KERNEL_SETS) if mode in ("auto", "require") else [mode]
+    return [(name, FUSERS[name]()) for name in sets if name in FUSERS]
+
+
 def unregister_kernels(kernel_set: str) -> None:
     """Removes a kernel set from every row."""
     KERNEL_SETS.discard(kernel_set)
+    FUSERS.pop(kernel_set, None)
     for row in OPS.values():
         for key in [k for k in row.kernels if k[0] == kernel_set]:
             del row.kernels[key]

@@ -10,12 +10,18 @@ from hypothesis import strategies as st
 from sides import SPECS, Side, quietly
 
 import minigrad
-from minigrad import threads
+from minigrad import backend, threads
 from minigrad.compiler import CompileError, blocks
 from minigrad.nest import flatten
 
 OURS = Side(minigrad)
 USES = list({repr(use): use for use in op_calls.USES}.values())
+
+
+@pytest.fixture(autouse=True)
+def without_loops(monkeypatch):
+    """Bits are compared here; loops of chains, which round elsewhere, have ``test_compile_chains.py``."""
+    monkeypatch.setattr(backend, "FUSERS", {})
 
 
 def same(a, b):
@@ -549,8 +555,6 @@ def test_kernels_run_in_blocks_and_where_one_declines_the_row_does():
 
 
 def test_a_kernel_that_becomes_ready_is_traced():
-    from minigrad import backend
-
     double = minigrad.compile(lambda x: x * 2)
     for _ in range(2):
         double(minigrad.ones(2))

@@ -179,7 +179,7 @@ def test_a_block_begins_at_a_line_of_the_cache():
 
 def test_kernels_write_to_their_places_and_where_one_declines_the_row_s_result_is_put_there():
     pytest.importorskip("numba")
-    f = minigrad.compile(lambda x: minigrad.softmax(x, -1).exp() + minigrad.softmax(x, 0))
+    f = minigrad.compile(lambda x: minigrad.softmax(x, -1) * 2 + minigrad.softmax(x, 0))
     with minigrad.kernels("auto", wait=True):
         x = minigrad.rand(64, 64)
         f(x)

@@ -16,11 +16,17 @@ import numpy as np
 import pytest
 
 import minigrad
-from minigrad import tensor
+from minigrad import backend, tensor
 from minigrad.compiler import CompileError
 
 nn, F = minigrad.nn, minigrad.nn.functional
 SAME, REFUSED = {}, {}
+
+
+@pytest.fixture(autouse=True)
+def without_loops(monkeypatch):
+    """Bits are compared here; loops of chains, which round elsewhere, have ``test_compile_chains.py``."""
+    monkeypatch.setattr(backend, "FUSERS", {})
 
 
 def same(f):

@@ -185,6 +185,11 @@ class Compiled:
             raise CompileError(f"compile: {self.title} changes a list or dict that it was given, which a replay doesn't do "
                                f"again; return what is new")  # fmt: skip
         replay = Replay(tracer, result, self.title, self._arena)
+        if self.verify:
+            for part in (replay.planned, *([] if replay.backward is None else [replay.backward.run])):
+                part.check()
+        if backend.kernels_wait():
+            self._ready = backend.READY[0]  # what it needs was compiled on the way
         self.retraces += bool(self._programs)
         self._programs.setdefault(key, []).insert(0, replay)
         self._programs.move_to_end(key)
@@ -263,7 +268,8 @@ def compile(
     is compared, other Python numbers are read once. Raises :class:`CompileError` for what can't be replayed: a value
     read on the host, a shape that depends on values, a return value that is no tensor.
 
-    ``verify`` compares every replay with the uncompiled function, bit for bit. ``disable`` gives the function
+    ``verify`` compares every replay with the uncompiled function, bit for bit, and every loop that stands for several
+    calls with these, within rounding. ``disable`` gives the function
     back. The whole function is always one program (PyTorch's ``fullgraph``); shapes are never symbolic, so
     that ``dynamic=True`` is refused. There is one compiler: ``backend``, ``mode`` and ``options`` choose
     between PyTorch's.

@@ -73,6 +73,8 @@ class Backward:
         self.module = backend.module_of(next(iter(roots.values()))._array)
         seeds = [wrap(self.module.m.zeros_like(t._array)) for t in roots.values()]
         arguments = {tracer.outside(g._array, f"g{k}"): k for k, g in enumerate(seeds)}
+        for v in arguments:
+            v.strides = None  # a call's may be laid out in any way
         start, reached = len(tracer.lines), {}
         self.failure: str | None = None
         try:

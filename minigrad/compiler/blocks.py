@@ -73,7 +73,7 @@ def with_blocks(program: Program) -> Program:
     close()
     read = set(program.outputs)
     for line in reversed(lines):
-        if isinstance(line, Block):
+        if type(line) is Block:
             line.results = [v for inner in line.lines for v in inner.results if v in read]
         read.update(line.reads())
     return Program(lines, program.arguments, program.tensors, program.constants, program.outputs)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import keyword
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from .. import backend, threads
 from ..autograd import wrap
 from ..backward import add_gradient
 from .blocks import Block, parts
+from .fusion import Fusion
 from .memory import Plan, Recycled
 from .passes import last_uses
 from .primitives import Part, Placed, Primitive, into
@@ -116,6 +117,8 @@ class Source:
             return [f"{self._leaf(line)}._grad = {value}"]
         if isinstance(line, HostLine):
             return [self._host(line)]
+        if isinstance(line, Fusion):
+            return [*self._beginning(line.results), self._fusion(line)]
         if isinstance(line, Block):
             return [self._block(line)]
         call = self._call(line)
@@ -129,16 +132,21 @@ class Source:
         return [f"{', '.join(targets)} = map({made}, {call})"]
 
     def _primitive(self, line: Primitive) -> list[str]:
-        before, plan = list[str](), self.plan
-        for v in dict.fromkeys(line.reads()):
-            if plan is not None and v in plan.recycled and v not in self._begun:
-                self._begun.add(v)
-                before.append(f"{v} = {self._name(Recycled(plan.recycled[v]), f'memory_of_{v}')}()")
+        before = self._beginning(line.reads())
         given = [self._text(a) for a in line.args] + [f"{k}={self._text(v)}" for k, v in line.kwargs.items()]
         if isinstance(line, Placed):
             return [*before, self._placed_call(line, given)]
         called = self._name(line.function, line.text) if "." not in line.text else self._method(line)
         return [*before, f"{called}({', '.join(given)})"]
+
+    def _beginning(self, values: Iterable[Value | None]) -> list[str]:
+        """Gives memory to those that are recycled and have none yet."""
+        plan, found = self.plan, list[str]()
+        for v in dict.fromkeys(values):
+            if plan is not None and v is not None and v in plan.recycled and v not in self._begun:
+                self._begun.add(v)
+                found.append(f"{v} = {self._name(Recycled(plan.recycled[v]), f'memory_of_{v}')}()")
+        return found
 
     def _placed_call(self, line: Placed, given: list[str]) -> str:
         """A kernel's call with the memory that it asks for."""
@@ -204,6 +212,8 @@ class Source:
 
     def _block(self, block: Block) -> str:
         """The call of a function of its own, which is written above the program."""
+        if isinstance(block, Fusion):
+            return self._fusion(block)
         shape, cuts = parts(block)
         whole = [v for v in dict.fromkeys(block.reads()) if v.shape == block.shape]
         given = ", ".join(v.name for v in dict.fromkeys(block.reads()))
@@ -240,6 +250,63 @@ class Source:
         text.append(f"    return {', '.join(v.name for v in results)}")
         self._blocks.append("\n".join(text))
         return f"{', '.join(v.name for v in results)} = {name}({taken})"
+
+    def _fusion(self, block: Fusion) -> str:
+        """The call of a function that calls a loop, which is shown above it."""
+        k = block.kernel
+        name = self._free(k.name)
+        if self.plan is None:  # where the loops of a program are compared with their calls
+            block.called = name
+        text = [f"# {line}" for line in k.text.splitlines()]
+        reads = [*dict.fromkeys(block.reads())]
+        given = {v.name: self._text(v) for v in reads}  # what the function calls it, and what it is here
+        places = (
+            {}
+            if self.plan is None
+            else {r.value: r for r in (*k.results, *k.sums) if r.value in self.plan.parts}
+        )
+        for v, r in places.items():
+            strides = np.empty(r.shape, r.dtype).strides
+            given[v.name] = self._part(Part(v, 0, tuple(r.shape), strides, np.dtype(r.dtype)))
+        text.append(f"def {name}({', '.join(given)}):")
+        arguments = []
+        for o in k.operands:
+            x = o.value.name
+            if o.at is not None:
+                at = ", ".join(":" if isinstance(i, slice) else str(i) for i in o.at)
+                x = f"{x}[{at}, ...]"  # an array still, of no dimensions if need be
+            x += "" if o.order is None else f".transpose({o.order})"
+            x = f"{self._name(np.ascontiguousarray, 'ascontiguousarray')}({x})" if o.copy else x
+            arguments.append(x if o.shape is None else f"{x}.reshape({o.shape})")
+        empty, given_back, sums = self._name(np.empty, "empty"), {}, []
+        for r in (*k.results, *k.sums):
+            v = r.value.name
+            if r.value not in places:
+                text.append(f"    {v} = {empty}({r.shape}, {self._name(r.dtype, r.dtype.name)})")
+            given_back[r.value] = v if r.order is None else f"{v}.transpose({r.order})"
+            sums.append(v if r.flat is None else f"{v}.reshape({r.flat})")
+        arguments += sums[: len(k.results)]
+        if k.partial:
+            arguments += [f"{empty}({k.partial})"] * k.sums_made
+        arguments += sums[len(k.results) :]
+        arguments += [self._text(n) for n in (*k.rows, *k.numbers)]
+        loop = self._name(k.loop, f"{k.name}_loop")
+        if k.partial and k.partial[0] > 1:
+            text.append(f"    arguments = ({', '.join(arguments)},)")
+            text.append(f"    {self._name(threads.share, 'share')}({loop}, arguments, {k.size}, {k.work})")
+            text.append(f"    {loop}(*arguments, -1, 0)")
+        elif k.work < threads.SHARED:
+            text.append(f"    {loop}({', '.join(arguments)}, 0, {k.size})")
+        else:
+            share = self._name(threads.share, "share")
+            text.append(f"    {share}({loop}, ({', '.join(arguments)},), {k.size}, {k.work})")
+        results = [v for v in block.results if v is not None]
+        call = f"{name}({', '.join(given.values())})"
+        if not places:
+            text.append(f"    return {', '.join(given_back[v] for v in results)}")
+            call = f"{', '.join(v.name for v in results)} = {call}"
+        self._blocks.append("\n".join(text))
+        return call
 
     def _host(self, line: HostLine) -> str:
         given = [self._text(a) for a in line.args] + [f"{k}={self._text(v)}" for k, v in line.kwargs.items()]

@@ -134,7 +134,8 @@ class Snapshot:
     def __exit__(self, *exc: object) -> None:
         for t, a, old, n in zip(self.tensors, self.arrays, self.before, self.versions, strict=True):
             t._array, t._writes[0] = a, n
-            a[...] = old
+            if a.flags.writeable:
+                a[...] = old
         for leaf, (g, old) in zip(self.leaves, self.grads, strict=True):
             leaf._grad = g
             if g is not None:

@@ -29,9 +29,9 @@ class Plan:
         makes: list[list[Value]] = [[] for _ in lines]
         made: set[Value] = set()
         for i, line in enumerate(lines):
-            if isinstance(line, Primitive):
-                makes[i] = [v for v in dict.fromkeys(line.reads()) if v in self._written and v not in made]
-                made.update(makes[i])
+            here = line.reads() if isinstance(line, Primitive) else line.results
+            makes[i] = [v for v in dict.fromkeys(here) if v in self._written and v not in made]
+            made.update(makes[i])
         left = {r for v in leaves(self.program) if (r := self.root(v)) in made}
         self.recycled = {v: self.layouts[v] for v in made if v in left}
         last = {v: i for i, line in enumerate(lines) for v in self._roots(line)}

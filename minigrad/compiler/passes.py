@@ -1,7 +1,7 @@
 """What is done to a program before it is written out, one function a pass: program in, program out.
 
 In their order: :func:`without_repeats` runs equal calls once, ``rewrites.rewritten`` does the rows' algebra, :func:`without_dead` leaves out what nobody
-reads, ``blocks.with_blocks`` runs chains in parts; :func:`last_uses` says after which line each array can be let go.
+reads, ``fusion.with_chains`` makes loops of chains, ``blocks.with_blocks`` runs others in parts; :func:`last_uses` says after which line each array can be let go.
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 
 from .blocks import with_blocks
+from .fusion import with_chains
 from .program import AddGrad, HostLine, Line, Program, ReadGrad, Value, replaced, written_memory
 from .rewrites import rewritten
 
 
 def simplified(program: Program) -> Program:
     """Every pass, in order."""
-    return with_blocks(without_dead(rewritten(without_repeats(program))))
+    return with_blocks(with_chains(without_dead(rewritten(without_repeats(program)))))
 
 
 def without_repeats(program: Program) -> Program:

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from . import fusion
 from .emit import Source
 from .memory import Plan, block
 from .primitives import lowered, without_repeats
@@ -41,13 +42,13 @@ class Planned:
         self.anew = self.plain.function()
         self.plan = Plan(without_repeats(lowered(program, array_of)))
         self.source = Source(self.plan.program, title, names, self.plan)
-        self.arena = arena
+        self.arena, self.program, self.used = arena, program, True
         self.memory: Any = None
         self.function: Callable[..., Any] = self.anew
 
     def __call__(self, *arrays: Any) -> Any:
         arena = self.arena
-        if not arena.lock.acquire(False):
+        if not self.used or not arena.lock.acquire(False):
             return self.anew(*arrays)
         try:
             if self.memory is not arena.memory:
@@ -56,6 +57,12 @@ class Planned:
             return self.function(*arrays)
         finally:
             arena.lock.release()
+
+    def check(self) -> None:
+        """From now on every loop is compared with the calls that it stands for, and their results go on."""
+        if any(isinstance(line, fusion.Fusion) for line in self.program.lines):
+            self.used = False
+            fusion.check(self.program, self.anew)
 
     def timed(self, seconds: dict[str, float]) -> Any:
         """The program with memory of its own, which adds what its lines take to ``seconds``; ``anew`` as well."""

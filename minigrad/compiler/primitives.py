@@ -18,6 +18,7 @@ import numpy as np
 
 from .. import backend
 from ..autograd import inner
+from .fusion import Fusion
 from .program import Line, Program, ReadGrad, Value, leaves, reference_of, replaced, written_memory
 
 SMALL = 2**16  # bytes that may be held on to, so as not to compute them again
@@ -175,6 +176,13 @@ def _lowered(
             return [*write(line, parts, layouts, arrays, number, written)]
         except Exception:  # Opaque, or what a recorded array can't do
             pass
+    if isinstance(line, Fusion):
+        for r in (*line.kernel.results, *line.kernel.sums):
+            if r.value in line.results:
+                arrays[r.value] = laid(r)
+                parts[r.value] = layouts[r.value] = whole(r.value, arrays[r.value])
+                written.add(r.value)
+        return [line]
     for v in line.results:
         if (
             v is not None
@@ -186,6 +194,12 @@ def _lowered(
             arrays[v] = array_of(v)
             parts[v] = layouts[v] = whole(v, arrays[v])
     return [line]
+
+
+def laid(result: Any) -> Any:
+    """An array as a loop's result has its memory."""
+    made = np.zeros(result.shape, result.dtype)
+    return made if result.order is None else made.transpose(result.order)
 
 
 def without_repeats(lowered: Lowered) -> Lowered:

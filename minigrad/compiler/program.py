@@ -30,7 +30,7 @@ class Value:
     memory: int
     view: bool  # of memory that another value owns
     contiguous: bool  # in the order of its indices
-    strides: tuple[int, ...] = ()
+    strides: tuple[int, ...] | None = None  # in bytes; None where a replay's may be others
 
     @property
     def ndim(self) -> int:

@@ -140,6 +140,7 @@ class Tracer:
         if g is not None and (added or id(g._array) not in self._values):
             self._values.pop(id(g._array), None)
             value = self._made(g._array)
+            value.strides = None
             self.lines.append(ReadGrad(self.places.get(id(leaf), leaf), [value]))
 
     def sets_grad(self, leaf: Any) -> None:
@@ -252,7 +253,7 @@ class Tracer:
         solid = bool(getattr(getattr(array, "flags", None), "c_contiguous", False))
         value = Value(
             name or f"v{next(self._number)}", tuple(array.shape), array.dtype, array.nbytes, self._memory[id(owner)][0],
-            owner is not array, solid, tuple(array.strides),
+            owner is not array, solid, getattr(array, "strides", None),
         )  # fmt: skip
         key, values = id(array), self._values
         values[key] = value
@@ -272,7 +273,8 @@ class Tracer:
         """What a value was in this call, or, if that is gone, an array like it."""
         array = self._arrays[value]()
         if array is None:
-            order = sorted(range(value.ndim), key=lambda i: -value.strides[i])
+            strides = value.strides or ()
+            order = sorted(range(value.ndim), key=lambda i: -strides[i]) if strides else [*range(value.ndim)]
             made = np.zeros([value.shape[i] for i in order], value.dtype)
             array = made.transpose(np.argsort(order)) if value.ndim else made
         return array
