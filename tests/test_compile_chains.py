@@ -369,3 +369,32 @@ def test_what_a_row_would_compute_in_other_dtypes_is_left_to_it(any_chain):
             for _ in range(2):
                 assert same(compiled(x, n), function(x, n))
         assert not loops(compiled) or function(x, n).dtype == minigrad.float64
+
+
+def test_a_loss_and_its_gradient_are_one_loop_with_what_feeds_them():
+    w, x, y = minigrad.randn(1, requires_grad=True), minigrad.randn(40, 1), minigrad.randn(40, 1)
+
+    def step(x, y):
+        loss = F.mse_loss((x * w).sigmoid(), y)
+        loss.backward()
+        return loss
+
+    compiled = minigrad.compile(step, verify=True)
+    with minigrad.kernels("numba", wait=True):
+        for _ in range(3):
+            w.grad = None
+            compiled(x, y)
+    (block,) = loops(compiled)
+    assert (
+        block.name
+        == "mul + sigmoid_numba + mse_loss + mse_loss_gradient + sigmoid_gradient_numba + mul_gradient_by_y + sum"
+    )
+
+
+def test_arrays_without_elements_are_left_to_the_calls(any_chain, interpreted):
+    x, y = minigrad.zeros(32, 1), minigrad.zeros(1, 0)
+    compiled = minigrad.compile(lambda x, y: (x * y + 1).sigmoid() * x)
+    with minigrad.kernels("numba", wait=True):
+        for _ in range(2):
+            assert compiled(x, y).shape == (32, 0)
+    assert not loops(compiled)
