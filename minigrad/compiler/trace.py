@@ -248,12 +248,13 @@ class Tracer:
         owner = array
         while getattr(owner, "base", None) is not None and type(owner.base) is type(array):
             owner = owner.base
+        alone = not name and id(owner) not in self._memory  # a result in memory of its own, whatever that is wrapped in
         if id(owner) not in self._memory:
             _while_alive(self._memory, owner, next(self._number))
         solid = bool(getattr(getattr(array, "flags", None), "c_contiguous", False))
         value = Value(
             name or f"v{next(self._number)}", tuple(array.shape), array.dtype, array.nbytes, self._memory[id(owner)][0],
-            owner is not array, solid, getattr(array, "strides", None),
+            owner is not array and not alone, solid, getattr(array, "strides", None),
         )  # fmt: skip
         key, values = id(array), self._values
         values[key] = value
