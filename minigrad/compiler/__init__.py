@@ -31,6 +31,7 @@ from .passes import simplified
 from .planned import Arena, Planned
 from .program import HostLine, Line, Program, ReadGrad, SetGrad
 from .report import Report
+from .stages import Stages, described
 from .trace import CompileError, Tracer
 
 __all__ = ["CompileError", "Compiled", "compile", "is_compiling", "reset"]
@@ -62,7 +63,8 @@ class Replay:
         saved = [] if self.backward is None else self.backward.saved
         self.ended = ended(tracer, tensors)
         program = tracer.program([*values, *saved])
-        self.program: Program = simplified(program)
+        self.stages = [("traced", described(program))]
+        self.program: Program = simplified(program, lambda name, p: self.stages.append((name, described(p))))
         self.count = len(values)
         self.planned = Planned(self.program, title, self.names, tracer.array_of, arena)
         self.run: Any = self.planned
@@ -228,6 +230,12 @@ class Compiled:
         replay = self._latest()
         programs = [replay.program, *([] if replay.backward is None else [replay.backward.program])]
         return Report(self.title, programs, replay.seconds, replay.replays)
+
+    def passes(self) -> Stages:
+        """What the last call ran, as it was traced and after each pass; ``svg()`` and ``memory()`` draw it."""
+        replay = self._latest()
+        plan = replay.planned.plan
+        return Stages(self.title, [*replay.stages, ("in its memory", described(plan.program))], plan)
 
     @contextlib.contextmanager
     def timing(self) -> Iterator[None]:

@@ -6,6 +6,7 @@ reads, ``fusion.with_chains`` makes loops of chains, ``blocks.with_blocks`` runs
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -16,9 +17,14 @@ from .program import AddGrad, HostLine, Line, Program, ReadGrad, Value, replaced
 from .rewrites import rewritten
 
 
-def simplified(program: Program) -> Program:
-    """Every pass, in order."""
-    return with_blocks(with_chains(without_dead(rewritten(without_repeats(program)))))
+def simplified(
+    program: Program, after: Callable[[str, Program], None] = lambda name, program: None
+) -> Program:
+    """Every pass, in order; ``after`` is told each pass and what it gave."""
+    for one in (without_repeats, rewritten, without_dead, with_chains, with_blocks):
+        program = one(program)
+        after(one.__name__, program)
+    return program
 
 
 def without_repeats(program: Program) -> Program:

@@ -248,7 +248,9 @@ class Tracer:
         owner = array
         while getattr(owner, "base", None) is not None and type(owner.base) is type(array):
             owner = owner.base
-        alone = not name and id(owner) not in self._memory  # a result in memory of its own, whatever that is wrapped in
+        alone = (
+            not name and id(owner) not in self._memory
+        )  # a result in memory of its own, whatever that is wrapped in
         if id(owner) not in self._memory:
             _while_alive(self._memory, owner, next(self._number))
         solid = bool(getattr(getattr(array, "flags", None), "c_contiguous", False))
