@@ -172,6 +172,13 @@ class Compiled:
         with self._lock:
             return self._trace(key, arguments, args, kwargs)
 
+    def has_program(self, *args: Any, **kwargs: Any) -> bool:
+        """Would a call with these arguments be replayed?"""
+        leaves, _ = flatten((args, kwargs))
+        arguments = [x for x in leaves if isinstance(x, Variable)]
+        known = self._programs.get(guards.key((args, kwargs), leaves), ())
+        return self._ready == backend.READY[0] and any(r.guards.hold(arguments) for r in known)
+
     def _trace(self, key: Any, arguments: list[Any], args: Any, kwargs: Any) -> Any:
         given = Kept((args, kwargs))
         others = [x for x in flatten((args, kwargs))[0] if not isinstance(x, Variable)]

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from .. import nn
+from ..autograd import no_grad
 from ..compiler import compile
+from ..generator import get_rng_state, set_rng_state
 from ..tensor import Tensor
 from .metrics import Mean, Metric
 
@@ -57,7 +59,7 @@ class Task:
                 f"Trainer: compile=True compiles model and loss=, but {type(model).__name__} defines training_step; "
                 f"leave compile out, and compile parts of the model with minigrad.compile"
             )
-        self._run = compile(self._outcome) if compiled else self._outcome
+        self._compiled = compile(self._outcome) if compiled else None
         self._summed = getattr(loss, "reduction", "mean") == "sum"
 
     def training(self, batch: Any, batch_idx: int) -> Step:
@@ -111,7 +113,9 @@ class Task:
         if not isinstance(batch, (list, tuple)) or len(batch) < 2:
             raise self._unknown(batch, f"{kind}_step")
         *inputs, target = batch
-        output, loss = self._run(inputs, target)
+        output, loss = (
+            self._outcome(inputs, target) if self._compiled is None else self._replay(inputs, target)
+        )
         weight = _terms(self.loss, target)
         if self._summed:
             weight = batch_size(batch)
@@ -120,6 +124,23 @@ class Task:
     def _outcome(self, inputs: Any, target: Any) -> tuple[Any, Any]:
         output = self.model(*inputs)
         return output, None if self.loss is None else self.loss(output, target)
+
+    def _replay(self, inputs: Any, target: Any) -> tuple[Any, Any]:
+        """The outcome by the compiled program, its bits a replay's wherever a run begins or is resumed.
+
+        A loop's last bits may be others than those of the calls that it stands for, so a call that has to be traced is
+        made twice, from the same state.
+        """
+        compiled: Any = self._compiled
+        if not compiled.has_program(inputs, target):
+            buffers = [(b, b.detach().clone()) for b in self.model.buffers()]
+            drawn = get_rng_state()
+            compiled(inputs, target)
+            with no_grad():
+                for buffer, before in buffers:
+                    buffer.copy_(before)
+            set_rng_state(drawn)
+        return compiled(inputs, target)  # type: ignore[no-any-return]
 
     def _unknown(self, batch: Any, step: str) -> TypeError:
         got = type(batch).__name__
