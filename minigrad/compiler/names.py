@@ -10,6 +10,7 @@ from __future__ import annotations
 import collections
 import dis
 import functools
+import sys
 import types
 from collections.abc import Iterator
 from typing import Any
@@ -100,7 +101,7 @@ class Names:
         elif isinstance(thing, types.MethodType):
             self._reach((thing.__func__, thing.__self__))
         elif isinstance(thing, types.FunctionType):
-            if not _ours(thing):
+            if not _ours(thing) and not _standard(thing.__module__):
                 self._function(thing)
         elif _has_names(thing):
             self._objects.append(thing)
@@ -143,6 +144,11 @@ def _ours(thing: Any) -> bool:
     return str(getattr(thing, "__module__", "")).partition(".")[0] in (_OURS, "numpy")
 
 
+def _standard(module: Any) -> bool:
+    """Is it the standard library's? What that names, copyreg's table for one, leads to everything that is imported."""
+    return str(module).partition(".")[0] in sys.stdlib_module_names
+
+
 def _is_python(thing: Any) -> bool:
     """Is it an optimizer or a schedule, whose methods a replay calls?"""
     from ..optim import Optimizer
@@ -156,7 +162,8 @@ def _has_names(thing: Any) -> bool:
     from ..nn.module import Module
 
     if isinstance(thing, types.ModuleType):
-        return thing.__name__.partition(".")[0] not in (_OURS, "numpy") and hasattr(thing, "__file__")
+        foreign = thing.__name__.partition(".")[0] not in (_OURS, "numpy") and not _standard(thing.__name__)
+        return foreign and hasattr(thing, "__file__")
     if isinstance(thing, Variable) or not hasattr(thing, "__dict__"):
         return False
     kind = thing if isinstance(thing, type) else type(thing)
