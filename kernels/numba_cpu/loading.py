@@ -217,18 +217,24 @@ def empty(shape: tuple[int, ...], dtype: Any) -> Any:
     A large one gets the memory of an earlier one that nobody holds any more.
     """
     if (place := backend.PLACES.given) is not None:
+        if _large:
+            with _large_lock:
+                _large.clear()
         return place(shape, dtype)
     n = math.prod(shape) * dtype.itemsize
     if n < LARGE:
         return aligned(shape, dtype) if n >= 2**15 else np.empty(shape, dtype)
     with _large_lock:
-        for i in range(len(_large)):
-            # two references: the deque's and the call's. An array that lives in this memory holds a third.
-            if n <= _large[i].nbytes - ALIGNED <= n + n // 4 and sys.getrefcount(_large[i]) == 2:
-                memory = _large[i]
-                del _large[i]
-                break
-        else:
+        memory = None
+        for _ in range(len(_large)):
+            known = _large.popleft()
+            # two references: this name's and the call's. An array that lives in this memory holds a third.
+            held = sys.getrefcount(known) > 2
+            if not held and memory is None and n <= known.nbytes - ALIGNED <= n + n // 4:
+                memory = known
+            elif held:  # what nobody holds and doesn't fit is let go
+                _large.append(known)
+        if memory is None:
             memory = np.empty(n + ALIGNED, np.uint8)
         _large.append(memory)
     return _aligned(memory, shape, dtype)
