@@ -155,6 +155,10 @@ class Loop:
     def __call__(self, size: int, work: float, *args: Any) -> None:
         threads.share(self.entries[args[0].dtype], args, size, work)
 
+    def alone(self, size: int, *args: Any) -> None:
+        """The whole range in this thread: what one piece finds the next needs."""
+        self.entries[args[0].dtype](*args, 0, size)
+
     def load(self, dtype: Any) -> None:
         """Compiles it for a dtype, or fetches its machine code from the cache."""
         if dtype in self.entries:

@@ -168,7 +168,21 @@ def _cross_entropy(x, target, ignore_index, losses, keep, tops, totals, start, s
             losses[r], keep[r] = log_probability(row[label], top, log(total)), 1
 
 
-@kernel(_cross_entropy)
+@loop("X[::1], X[::1], b1, X[::1]", "contract")
+def _cross_entropy_shares(losses, keep, mean, result, start, stop):
+    """Shares of the loss from what counts, losses by them, and their sum; -1 in the second result for a wrong label."""
+    count, total, wrong = 0.0, 0.0, f32(0)
+    for i in range(start, stop):
+        count += keep[i]
+        wrong = keep[i] if keep[i] < wrong else wrong
+    for i in range(start, stop):
+        keep[i] = keep[i] / count if mean else keep[i]
+        losses[i] = losses[i] * -keep[i]  # from ln p
+        total += losses[i]
+    result[0], result[1] = total, wrong
+
+
+@kernel(_cross_entropy, _cross_entropy_shares)
 def cross_entropy_forward(
     x, target, weight=None, *, ignore_index=-100, reduction="mean", label_smoothing=0.0
 ):
@@ -182,11 +196,11 @@ def cross_entropy_forward(
         return LABELS
     losses, keep, top, total = empty((4, len(x)), x.dtype)
     _cross_entropy(len(x), 0.3 * x.size, x, target, ignore_index, losses, keep, top, total)
-    if keep.min() < 0:
+    result = empty((2,), x.dtype)
+    _cross_entropy_shares.alone(len(x), losses, keep, reduction == "mean", result)
+    if result[1] < 0:
         return LABELS
-    own = keep / keep.sum() if reduction == "mean" else keep
-    losses *= -own  # from ln p
-    return (losses if reduction == "none" else losses.sum()), own, own, top[:, None], total[:, None]
+    return (losses if reduction == "none" else result[0]), keep, keep, top[:, None], total[:, None]
 
 
 @loop("X[:, ::1], i8[::1], X[::1], X[::1], X[::1], X[:, ::1]", *FAST)
@@ -219,8 +233,8 @@ def cross_entropy_gradient(
         x,
         target,
         share,
-        np.ascontiguousarray(top).reshape(-1),
-        np.ascontiguousarray(total).reshape(-1),
+        top.reshape(-1),
+        total.reshape(-1),
         by_x,
     )
     return by_x
