@@ -436,7 +436,8 @@ def accumulated(state: dict[str, Any], key: str, function: Callable[..., None], 
     t = state[key]
     if not isinstance(t, Tensor):  # older state dicts have a number
         t = state[key] = scalar(float(t))
-    autograd.run(function, backend.module_of(t._array).m, t._array, by=by)
+    run: Any = function if STATE.get().recorder is None else functools.partial(autograd.run, function)
+    run(backend.module_of(t._array).m, t._array, by=by)
     t._writes[0] += 1
     return t._array.item()
 
