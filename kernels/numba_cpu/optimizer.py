@@ -133,7 +133,9 @@ def _flat(arrays: list[Any]) -> Any:
     """The arrays as vectors that share their memory; or why not. A gradient of another order is copied."""
     first = arrays[0]
     shape, dtype = first.shape, first.dtype
-    if all(a.flags.carray and a.shape == shape and a.dtype == dtype for a in arrays):  # as they nearly always are
+    if all(
+        a.flags.carray and a.shape == shape and a.dtype == dtype for a in arrays
+    ):  # as they nearly always are
         return [a.reshape(-1) for a in arrays]
     order = "C" if first.flags.c_contiguous else "F"
     for i, a in enumerate(arrays):

@@ -154,7 +154,7 @@ def _(m, g, x, y):
     numpy="power",
     domain=((0.5, 2), (-2, 2)),
     public=False,
-    rewrites=["pow(x, 1) -> x", "pow(neg(x), 2) -> pow(x, 2)"],
+    rewrites=["pow(x, 1) -> x"],
 )
 def pow(m, x, y):
     """xʸ; of booleans, true but where x is false and y true."""
