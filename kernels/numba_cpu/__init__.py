@@ -59,7 +59,10 @@ BY_HAND = {
     "scaled_dot_product_attention": ("attention", BOTH[:1], 64),
     "unembed": ("embedding", BOTH, 0),
 }
+# the same, where NumPy's BLAS leaves half of the machine's vectors unused
+BESIDE_BLAS = {"linear": ("matmul", BOTH[:1], 512), "matmul": ("matmul", BOTH[:1], 512)}
 FORWARD_ONLY = {
+    "matmul",
     "unembed",
     "vector_norm",
     "gather",
@@ -67,6 +70,7 @@ FORWARD_ONLY = {
     "scatter_add",
     "topk",
 }  # their rule is the reference's
+NARROW = (b"Prescott", b"Nehalem", b"Sandybridge", b"Haswell", b"Zen")  # OpenBLAS's names
 PAYS = 4096  # elements from which a generated kernel does under "auto"
 
 
@@ -132,13 +136,35 @@ def _baked(row: Op, name: Any) -> bool:
     return not isinstance(row.attrs[name], float)
 
 
+def blas_is_narrow() -> bool:
+    """Does NumPy's BLAS use vectors of 256 bits or less where the machine has 512? False where it can't be told.
+
+    OpenBLAS picks its loops by the CPU's family, and takes those of AVX2 where it doesn't know it.
+    """
+    import ctypes
+
+    umath: Any = importlib.import_module("numpy._core._multiarray_umath")
+    if not getattr(umath, "__cpu_features__", {}).get("AVX512F"):
+        return False
+    try:
+        library = ctypes.CDLL(umath.__file__)  # finds what it was linked with, too
+    except OSError:
+        return False
+    for name in ("scipy_openblas_get_corename64_", "openblas_get_corename64_", "openblas_get_corename"):
+        if (found := getattr(library, name, None)) is not None:
+            found.restype = ctypes.c_char_p
+            return found() in NARROW
+    return False
+
+
 def register() -> None:
     """Enters the set into the rows, where Numba can be found."""
     if not any(
         finder.find_spec("numba", None) for finder in sys.meta_path
     ):  # as importlib.util.find_spec does
         return
-    for name, (module, dtypes, least) in BY_HAND.items():
+    by_hand = {**BY_HAND, **BESIDE_BLAS} if blas_is_narrow() else BY_HAND
+    for name, (module, dtypes, least) in by_hand.items():
         row = OPS[name]
         for dtype in dtypes:
             forward = Lazy(f"{name}_forward", _by_hand(module, f"{name}_forward", dtype))

@@ -32,7 +32,7 @@ WIDTH, REGISTERS = _machine()
 # Of a tile, in floats and in vectors: it fits the registers with a row of the right operand and a number of the left.
 ROWS, COLUMNS = (6, 4 if REGISTERS == 32 else 2)
 
-_FLOAT, _LONG, _BYTE = ir.FloatType(), ir.IntType(64), ir.IntType(8)
+_FLOAT, _LONG, _BYTE, _HINT = ir.FloatType(), ir.IntType(64), ir.IntType(8), ir.IntType(32)
 _VECTOR = ir.VectorType(_FLOAT, WIDTH)
 
 compiled = njit(nogil=True, error_model="numpy", fastmath={"contract", "reassoc", "nsz"})
@@ -82,10 +82,14 @@ def _tile(rows: int, columns: int) -> Any:
         places = [builder.add(r, _number(i)) for i in range(rows)]
         left = [a.row(i) for i in places]
         to = [p for i in places for p in c.vectors(c.row(i, x), columns)]
+        ahead = builder.module.declare_intrinsic(
+            "llvm.prefetch",
+            [_BYTE.as_pointer()],
+            ir.FunctionType(ir.VoidType(), [_BYTE.as_pointer()] + 3 * [_HINT]),
+        )
+        for p in to:  # to be written, kept in the first cache, of data
+            builder.call(ahead, [builder.bitcast(p, _BYTE.as_pointer()), *[_HINT(n) for n in (1, 3, 1)]])
         sums = [cgutils.alloca_once_value(builder, ir.Constant(_VECTOR, None)) for _ in to]
-        with builder.if_then(add):
-            for s, p in zip(sums, to, strict=True):
-                builder.store(builder.load(p, align=4), s)
         with cgutils.for_range(builder, depth, intp=_LONG) as k:
             right = [builder.load(p, align=4) for p in b.vectors(b.row(k.index, x), columns)]
             for i, row in enumerate(left):
@@ -93,6 +97,11 @@ def _tile(rows: int, columns: int) -> Any:
                 for j, v in enumerate(right):
                     s, fused = sums[i * columns + j], ("contract",)
                     builder.store(builder.fadd(builder.load(s), builder.fmul(number, v, fused), fused), s)
+        with builder.if_then(
+            add
+        ):  # what is there comes last: sums of blocks are added up, which is more exact
+            for s, p in zip(sums, to, strict=True):
+                builder.store(builder.fadd(builder.load(s), builder.load(p, align=4)), s)
         for s, p in zip(sums, to, strict=True):
             builder.store(builder.load(s), p, align=4)
         builder.function.attributes.add("noinline")  # one copy of the caller, not one for each of its callers

@@ -1,0 +1,371 @@
+"""Matrix products by blocks: beside float64 on every shape and layout, and with faults planted in their loops."""
+
+import itertools
+import math
+import sys
+import types
+from pathlib import Path
+
+import numpy as np
+import op_cases
+import pytest
+
+import minigrad
+from minigrad import backend, threads
+from minigrad.op import OPS
+
+pytest.importorskip("numba")
+
+from minigrad.kernels.numba_cpu import loading, matmul, vectors
+
+from minigrad.kernels import numba_cpu
+
+D, P, R, W = matmul.DEPTH, matmul.PANEL, matmul.ROWS, vectors.WIDTH
+ROWS = [1, 2, 5, 6, 7, 17, 33, 65, R + 1, 2 * R + 7]
+DEPTHS = [1, 2, W - 1, W, W + 1, 60, D - 1, D + 1, 3 * D + 5]
+COLUMNS = [1, 2, 5, 6, W - 1, W, W + 1, P - 1, P + 1, 2 * P + 2 * W + 3]
+LAYOUTS = (*op_cases.LAYOUTS, "misaligned", "repeated rows", "repeated columns")
+BOTH = ["forward", "gradient"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def ready():
+    """Compiled, whether or not the rows have them on this machine."""
+    for loop in (matmul._products, matmul._column_sums):
+        loop.load(np.dtype(np.float32))
+
+
+@pytest.fixture(autouse=True)
+def only_numba(monkeypatch):
+    monkeypatch.setattr(backend, "KERNEL_SETS", {"numba"})
+    monkeypatch.delenv("MINIGRAD_KERNELS", raising=False)
+
+
+@pytest.fixture
+def registered(monkeypatch):
+    """The rows have the kernels, as on a machine with a narrow BLAS."""
+    for name in numba_cpu.BESIDE_BLAS:
+        monkeypatch.setattr(OPS[name], "kernels", {**OPS[name].kernels})
+    monkeypatch.setattr(numba_cpu, "blas_is_narrow", lambda: True)
+    monkeypatch.setattr(numba_cpu, "BY_HAND", {})
+    monkeypatch.setattr(numba_cpu, "OPS", {name: OPS[name] for name in numba_cpu.BESIDE_BLAS})
+    numba_cpu.register()
+
+
+def drawn(rng, *shape):
+    return rng.normal(size=shape).astype(np.float32)
+
+
+def laid_out(a, layout):
+    if layout == "misaligned":
+        made = np.frombuffer(bytearray(b"\0" + a.tobytes()), a.dtype, a.size, 1).reshape(a.shape)
+        made.flags.writeable = False
+        return made
+    if layout.startswith("repeated"):
+        return np.broadcast_to(a[:1] if layout == "repeated rows" else a[:, :1], a.shape)
+    return op_cases.laid_out(a, layout)
+
+
+def beside_the_exact(found, a, b, bias=None):
+    """Each number is within the worst that sums of blocks can do: n · ½ eps · Σ |a b|, n the most additions to one of them."""
+    assert found.dtype == np.float32 and found.flags.c_contiguous
+    with np.errstate(all="ignore"):
+        a, b = a.astype(np.float64), b.astype(np.float64)
+        exact, size = a @ b, np.abs(a) @ np.abs(b)
+    if bias is not None:
+        exact, size = exact + bias, size + np.abs(bias)
+    assert found.shape == exact.shape
+    depth = a.shape[-1]
+    additions = min(depth, D) + -(-depth // D) + 2
+    finite = np.isfinite(exact)
+    assert np.array_equal(found[~finite], exact[~finite], equal_nan=True)
+    assert (np.abs(found[finite] - exact[finite]) <= additions * 2.0**-24 * size[finite]).all()
+
+
+def check(rng, rows, depth, columns, layouts=("plain",) * 4, module=matmul, part="forward"):
+    """A layer and its gradients, of operands that stay as they are."""
+    shapes = (rows, depth), (columns, depth), (rows, columns)
+    x, weight, g = (laid_out(drawn(rng, *shape), how) for shape, how in zip(shapes, layouts, strict=False))
+    bias = laid_out(drawn(rng, 1, columns), layouts[3])[0]
+    before = [a.tobytes() for a in (x, weight, g, bias)]
+    if part == "forward":
+        beside_the_exact(module.linear_forward(x, weight, bias), x, weight.T, bias)
+        beside_the_exact(module.linear_forward(x, weight), x, weight.T)
+    else:
+        by_x, by_weight, by_bias = module.linear_gradient(g, x, weight, [True] * 3)
+        beside_the_exact(by_x, g, weight)
+        beside_the_exact(by_weight, g.T, x)
+        exact, size = g.sum(0, dtype=np.float64), np.abs(g).sum(0, dtype=np.float64)
+        assert (np.abs(by_bias - exact) <= 3 * 2.0**-24 * size).all()  # as accurate however many rows
+    assert [a.tobytes() for a in (x, weight, g, bias)] == before
+
+
+@pytest.fixture
+def by_name():
+    with minigrad.kernels("numba"):
+        yield
+
+
+# ---- shapes and layouts ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("part", BOTH)
+@pytest.mark.parametrize("depth", DEPTHS)
+def test_every_shape_is_within_the_bound_of_its_sums(depth, part, by_name):
+    rng = np.random.default_rng(0)
+    for rows, columns in itertools.product(ROWS, COLUMNS):
+        check(rng, rows, depth, columns, part=part)
+
+
+@pytest.mark.parametrize("part", BOTH)
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_operands_may_lie_in_any_way(layout, part, by_name):
+    rng = np.random.default_rng(0)
+    for shape in [(7, W + 1, 9), (70, D + 9, P + 5), (R + 5, 40, 2 * P)]:
+        for place in range(4):
+            layouts = tuple(layout if i == place else "plain" for i in range(4))
+            check(rng, *shape, layouts, part=part)
+        check(rng, *shape, (layout,) * 4, part=part)
+
+
+def test_more_columns_than_are_packed_at_a_time(by_name):
+    rng = np.random.default_rng(0)
+    for part in BOTH:
+        check(rng, 70, 21, matmul.WIDE * P + P + 3, part=part)
+        check(rng, 2 * matmul.WIDE * P + 9, 21, 70, part=part)
+
+
+def test_errors_are_no_larger_than_those_of_the_blas(by_name):
+    rng = np.random.default_rng(0)
+    for rows, depth, columns in [(32, 784, 128), (256, 768, 768), (300, 3072, 200)]:
+        x, w = drawn(rng, rows, depth), drawn(rng, columns, depth)
+        exact = x.astype(np.float64) @ w.T.astype(np.float64)
+        ours, theirs = (np.sqrt(np.mean((y - exact) ** 2)) for y in (matmul.linear_forward(x, w), x @ w.T))
+        assert ours <= 2 * theirs
+
+
+@pytest.mark.parametrize("shape", [(20, 70, 30), (100, 2 * D + 5, P + 3)], ids=str)
+def test_infinity_and_nan_come_out_where_they_do_from_the_blas(shape, by_name):
+    rng = np.random.default_rng(0)
+    rows, depth, columns = shape
+    for special in (np.inf, -np.inf, np.nan):
+        for transposed in (False, True):
+            x, w = drawn(rng, rows, depth), drawn(rng, columns, depth)
+            x[3, -1], w[5, 0], w[-1, 1], x[:, 2] = special, special, special, 0
+            w[7, 2] = special  # times zero
+            w = np.asfortranarray(w) if transposed else w
+            beside_the_exact(matmul.linear_forward(x, w), x, w.T)
+
+
+@pytest.mark.parametrize("shape", [(40, 30, 50), (70, D + 9, 2 * P)], ids=str)
+def test_matmul_takes_batches_that_broadcast(shape, by_name):
+    rng = np.random.default_rng(0)
+    rows, depth, columns = shape
+    leads = [(), (3,), (2, 3), (2, 1), (4, 2, 3)]
+    for one, two in itertools.product(leads, leads):
+        x, y = drawn(rng, *one, rows, depth), drawn(rng, *two, depth, columns)
+        beside_the_exact(matmul.matmul_forward(x, y), x, y)
+    x, y = drawn(rng, 2, rows, 3, depth).swapaxes(1, 2), drawn(rng, 2, 3, columns, depth).swapaxes(2, 3)
+    beside_the_exact(matmul.matmul_forward(x, y), x, y)
+
+
+def test_a_layer_takes_any_number_of_dimensions_before_the_last(by_name):
+    rng = np.random.default_rng(0)
+    weight, bias = drawn(rng, 33, 70), drawn(rng, 33)
+    for lead in [(), (5,), (2, 5), (2, 3, 5)]:
+        x, g = drawn(rng, *lead, 70), drawn(rng, *lead, 33)
+        beside_the_exact(matmul.linear_forward(x, weight, bias), x, weight.T, bias)
+        by_x, by_weight, by_bias = matmul.linear_gradient(g, x, weight, [True] * 3)
+        beside_the_exact(by_x, g, weight)
+        beside_the_exact(by_weight, g.reshape(-1, 33).T, x.reshape(-1, 70))
+        assert np.allclose(by_bias, g.reshape(-1, 33).sum(0), atol=1e-5)
+
+
+def test_gradients_are_made_only_where_they_are_needed(by_name):
+    rng = np.random.default_rng(0)
+    operands = drawn(rng, 9, 20), drawn(rng, 9, 30), drawn(rng, 20, 30)
+    every = matmul.linear_gradient(*operands, [True] * 3)
+    for needs in itertools.product((False, True), repeat=3):
+        found = matmul.linear_gradient(*operands, needs)
+        for a, b, need in zip(found, every, needs, strict=True):
+            assert a is None if not need else a.tobytes() == b.tobytes()
+
+
+# ---- what it is not for ---------------------------------------------------------------------------------
+
+
+def test_what_it_is_not_for_is_declined(by_name):
+    rng = np.random.default_rng(0)
+    x, w = drawn(rng, 70, 80), drawn(rng, 90, 80)
+    for operands in [(x[:0], w), (x, w[:0]), (x[:, :0], w[:, :0]), (x, w[:, :3]), (x, w[0]), (x[0, 0], w),
+                     (x, w, drawn(rng, 1)), (x, w, drawn(rng, 70, 90)), (x, w[None])]:  # fmt: skip
+        assert matmul.linear_forward(*operands) is matmul.SHAPES
+    for g, one, two in [(x[:0] @ w.T, x[:0], w), (x @ w[:0].T, x, w[:0])]:
+        assert matmul.linear_gradient(g, one, two, [True] * 3) is matmul.SHAPES
+    for operands in [(x[0], w.T), (x, w[0]), (x[:0], w.T), (x, w), (x[:, :0], w.T[:0]), (x[None][[0, 0]], w.T[None][[0] * 3])]:  # fmt: skip
+        assert matmul.matmul_forward(*operands) is matmul.SHAPES
+
+
+def test_small_ones_are_the_blas_s_unless_the_kernels_are_asked_for_by_name():
+    rng = np.random.default_rng(0)
+    w = drawn(rng, 128, 80)
+    for rows, mode, declined in [
+        (2, "auto", True),
+        (200, "auto", False),
+        (2, "numba", False),
+        (2, "require", False),
+    ]:
+        x = drawn(rng, rows, 80)
+        with minigrad.kernels(mode):
+            found = (matmul.linear_forward(x, w), matmul.matmul_forward(x, w.T), matmul.linear_gradient(x @ w.T, x, w, [True] * 3))  # fmt: skip
+        assert [a is matmul.SMALL for a in found] == [declined] * 3
+
+
+@pytest.mark.parametrize(
+    "name, features, narrow",
+    [
+        (b"Haswell", True, True),
+        (b"Zen", True, True),
+        (b"Haswell", False, False),
+        (b"SkylakeX", True, False),
+        (b"a new one", True, False),
+        (None, True, False),
+    ],
+)
+def test_they_are_for_a_blas_whose_vectors_are_narrower_than_the_machine_s(
+    name, features, narrow, monkeypatch
+):
+    import ctypes
+
+    from numpy._core import _multiarray_umath as umath
+
+    class Asked:
+        def __call__(self):
+            return name
+
+    library = types.SimpleNamespace(**({"openblas_get_corename": Asked()} if name else {}))
+    monkeypatch.setattr(ctypes, "CDLL", lambda path: library)
+    monkeypatch.setattr(umath, "__cpu_features__", {"AVX512F": features})
+    assert numba_cpu.blas_is_narrow() is narrow
+
+
+def test_the_rows_use_them(registered):
+    minigrad.manual_seed(0)
+    x = minigrad.randn(100, 80, requires_grad=True)
+    layer = minigrad.nn.Linear(80, 130)
+    found = []
+    for mode in ("require", "off"):
+        x.grad = None
+        layer.zero_grad()
+        with minigrad.kernels(mode):
+            told = minigrad.explain(lambda: (layer(x) @ layer.weight).sum().backward())
+        ran = [(c.op, c.part) for c in told.choices if c.ran == "numba"]
+        assert ran == [("linear", "forward"), ("matmul", "forward"), ("linear", "gradient")] * (
+            mode == "require"
+        )
+        found.append([a.grad.numpy() for a in (x, layer.weight, layer.bias)])
+    assert all(np.allclose(a, b, rtol=1e-4, atol=1e-4) for a, b in zip(*found, strict=True))
+
+
+# ---- threads --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", [(200, 70, 150), (150, 2 * D + 3, 300), (40, 90, 150)], ids=str)
+def test_shared_work_has_the_bits_of_unshared_work_two_hundred_times(shape, monkeypatch, by_name):
+    rng = np.random.default_rng(0)
+    rows, depth, columns = shape
+    x, w, g, bias = (
+        drawn(rng, rows, depth),
+        drawn(rng, columns, depth),
+        drawn(rng, rows, columns),
+        drawn(rng, columns),
+    )
+    y = drawn(rng, 3, depth, columns)
+
+    def bits():
+        found = (matmul.linear_forward(x, w, bias), matmul.matmul_forward(x, y), *matmul.linear_gradient(g, x, w, [True] * 3))  # fmt: skip
+        return [a.tobytes() for a in found]
+
+    monkeypatch.setattr(threads, "SHARED", 0.0)
+    monkeypatch.setattr(threads, "_number", 3)
+    monkeypatch.setattr(threads, "_pool", None)
+    shared = bits()
+    assert all(bits() == shared for _ in range(200))
+    monkeypatch.setattr(threads, "SHARED", math.inf)
+    assert bits() == shared
+
+
+# ---- faults are caught ----------------------------------------------------------------------------------
+
+MACHINES = {"AVX-512": (16, 32), "AVX2": (8, 16), "NEON": (4, 32)}
+_numbers = itertools.count()
+
+
+def built(monkeypatch, *faults, machine=None):
+    """The kernels from their source with lines replaced, compiled for themselves and not kept."""
+
+    def refuse(*args):
+        raise OSError("not kept")
+
+    monkeypatch.setattr(loading, "_keep", refuse)
+    number, modules = next(_numbers), {}
+    sources = {m: Path(m.__file__).read_text() for m in (vectors, matmul)}
+    for old, new in faults:
+        assert sum(text.count(old) for text in sources.values()) == 1, old
+        sources = {m: text.replace(old, new) for m, text in sources.items()}
+    for original, text in sources.items():
+        name = f"{original.__name__}_of_matmul_{number}"
+        made = modules[original] = types.ModuleType(name)
+        made.__package__ = matmul.__package__
+        monkeypatch.setitem(sys.modules, name, made)
+        text = text.replace("from .vectors import", f"from .vectors_of_matmul_{number} import")
+        if machine is not None:
+            text = text.replace("REGISTERS = _machine()", f"REGISTERS = {MACHINES[machine]}")
+        exec(compile(text, f"{name}.py", "exec"), vars(made))
+    return modules[matmul]
+
+
+def test_vectors_of_another_machine_give_the_same(monkeypatch, by_name):
+    machine = "NEON" if MACHINES["AVX2"][0] == W else "AVX2"
+    module = built(monkeypatch, machine=machine)
+    assert MACHINES[machine][0] == module.WIDTH != W
+    for loop in module.linear_gradient.loops:
+        loop.load(np.dtype(np.float32))
+    rng = np.random.default_rng(0)
+    for shape, part in itertools.product([(7, 5, 9), (70, D + 9, 67), (64, 128, 64), (1, 19, 200)], BOTH):
+        check(rng, *shape, module=module, part=part)
+
+
+FAULTS = {
+    "a tail's last number is lost": ("for j in range(columns):\n                                c[r + i, p + j] = edge",
+                                     "for j in range(columns - 1):\n                                c[r + i, p + j] = edge"),
+    "a block of the depth overwrites the last": ("columns, first > 0)", "columns, False)"),
+    "panels are packed too near": ("min(PANEL, end - p), panels[(p - x) // PANEL * height :]",
+                                   "min(PANEL, end - p), panels[(p - x) // PANEL * (height - 1) :]"),
+    "the left rows are off by one": ("to[k, i] = block[k, i]", "to[k, i] = block[k, max(i - 1, 0)]"),
+    "rows beyond whole tiles are lost": ("_small(a, b, c, r, x, depth, add)", "pass"),
+    "lanes of inner products are off by one": ("[*range(WIDTH)]", "[*range(1, WIDTH + 1)]"),
+    "lanes are added to others": ("[n + span for n in low]", "[n + 1 for n in low]"),
+    "the last row has no part in the columns' sums": ("in range(whole, a.shape[0]):\n        for x in range(start, stop)",
+                                                      "in range(whole, a.shape[0] - 1):\n        for x in range(start, stop)"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_in_the_loops_is_caught(fault, monkeypatch, by_name):
+    def all_of_them(module):
+        rng = np.random.default_rng(0)
+        for shape, part in itertools.product(
+            [(71, 2 * D + 9, 2 * P + 3), (70, 9, 3 * P), (9, W + 3, 14)], BOTH
+        ):
+            check(rng, *shape, module=module, part=part)
+
+    all_of_them(matmul)
+    module = built(monkeypatch, FAULTS[fault])
+    loops = module.linear_gradient.loops
+    if "columns' sums" in fault:  # the others are compiled already
+        module._products.entries = matmul._products.entries
+    for loop in loops:
+        loop.load(np.dtype(np.float32))
+    with pytest.raises(AssertionError):
+        all_of_them(module)
