@@ -290,14 +290,15 @@ def _loses(a: Any, b: Any) -> bool:
     return loses and backend.current_kernels() == "auto"
 
 
-def _product(a: Any, b: Any, bias: Any = NOTHING) -> Any:
-    """a b + bias, of operands (B, H, …, …)."""
+def _product(a: Any, b: Any, shape: tuple[int, ...], bias: Any = NOTHING) -> Any:
+    """a b + bias, of operands (B, H, …, …), in a shape."""
     (rows, depth), columns = a.shape[2:], b.shape[3]
-    c = empty((*a.shape[:3], columns), a.dtype)
+    out = empty(shape, a.dtype)
+    c = out.reshape(*a.shape[:3], columns)
     across = columns > rows
     blocks = math.prod(a.shape[:2]) * (-(-columns // PANEL) if across else -(-rows // ROWS))
     _products(blocks, 2 * c.size * depth / RATE, a, b, bias, _adjacent(a, b), across, c)
-    return c
+    return out
 
 
 def _aligned(a: Any) -> Any:
@@ -318,8 +319,9 @@ def linear_forward(x, weight, bias=None):
     left, right = _matrix(x), _matrix(weight).swapaxes(2, 3)
     if _loses(left, right):
         return SMALL
-    y = _product(left, right, NOTHING if bias is None else _aligned(bias))
-    return y.reshape(*x.shape[:-1], weight.shape[0])
+    return _product(
+        left, right, (*x.shape[:-1], weight.shape[0]), NOTHING if bias is None else _aligned(bias)
+    )
 
 
 @kernel(_products, _column_sums)
@@ -331,9 +333,9 @@ def linear_gradient(g, x, weight, needs):
         return SMALL
     by_x = by_weight = by_bias = None
     if needs[0]:
-        by_x = _product(above, right).reshape(x.shape)
+        by_x = _product(above, right, x.shape)
     if needs[1]:
-        by_weight = _product(above.swapaxes(2, 3), left).reshape(weight.shape)
+        by_weight = _product(above.swapaxes(2, 3), left, weight.shape)
     if needs[2]:
         by_bias = empty(weight.shape[:1], g.dtype)
         _column_sums(by_bias.size, above.size * 0.1, above[0, 0], by_bias)
@@ -354,4 +356,4 @@ def matmul_forward(x, y):
         left, right = _heads(x, lead), _heads(y, lead)
     if _loses(left, right):
         return SMALL
-    return _product(left, right).reshape(*lead, x.shape[-2], y.shape[-1])
+    return _product(left, right, (*lead, x.shape[-2], y.shape[-1]))
