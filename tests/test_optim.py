@@ -798,3 +798,34 @@ def test_gradients_that_share_their_memory_are_not_clipped() -> None:
     for clip in (optim.clip_grad_norm_, optim.clip_grad_value_):
         with pytest.raises(RuntimeError, match=r"clip_grad.*more than one element of the written-to tensor"):
             clip([p], 0.5)
+
+
+def test_what_a_kernel_remembers_of_a_step_is_of_its_arrays_and_holds_no_gradient():
+    pytest.importorskip("numba")
+    import weakref
+
+    def train(mode):
+        minigrad.manual_seed(0)
+        p, q = minigrad.nn.Parameter(minigrad.randn(4, 3)), minigrad.nn.Parameter(minigrad.randn(5).double())
+        optimizer, grads = minigrad.optim.Adam([p, q], lr=0.1, amsgrad=True), []
+        with minigrad.kernels(mode, wait=True):
+            for step in range(6):
+                for t in (p, q):
+                    t.grad = minigrad.randn(*t.shape).to(t.dtype)
+                    if step == 3:
+                        t.grad = minigrad.randn(*t.shape[::-1]).to(t.dtype).permute(*reversed(range(t.ndim)))
+                if step == 2:
+                    p.data = p.data.clone()
+                if step == 4:
+                    optimizer.load_state_dict(optimizer.state_dict())
+                if step == 5:
+                    optimizer.param_groups[0].update(amsgrad=False, lr=0.01)
+                optimizer.step()
+                grads.append(weakref.ref(p.grad._array))
+                optimizer.zero_grad()
+        return p.detach().numpy(), q.detach().numpy(), [g() for g in grads]
+
+    ours, wanted = train("auto"), train("off")
+    np.testing.assert_array_equal(ours[0], wanted[0])
+    np.testing.assert_array_equal(ours[1], wanted[1])
+    assert ours[2] == [None] * 6

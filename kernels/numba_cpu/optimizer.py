@@ -147,6 +147,10 @@ def _flat(arrays: list[Any]) -> Any:
     return [a.reshape(-1, order=order) for a in arrays]
 
 
+def _same(a: list[Any], b: list[Any]) -> bool:
+    return len(a) == len(b) and all(x is y for x, y in zip(a, b, strict=True))
+
+
 GRADIENT = 1  # its place among a row's inputs, after the parameter
 
 
@@ -162,21 +166,36 @@ class Updates:
         arrays = (*arrays, *[None] * (len(self.row.inputs) - len(arrays)))
         return self.of(tuple([a is not None for a in arrays]), attrs)(m, arrays, attrs)
 
-    def many(self, updates: list[list[Any]], attrs: dict[str, Any]) -> int:
-        """Runs updates of equal attributes; how many of them, from the first, it has run."""
+    def many(self, updates: list[list[Any]], attrs: dict[str, Any], vectors: dict[int, Any]) -> int:
+        """Runs updates of equal attributes; how many of them, from the first, it has run.
+
+        ``vectors`` has the arrays of a parameter's last update as vectors, which they still are where they are the same.
+        """
         attrs = {**self.row.attrs, **attrs}
-        absent = [None] * (len(self.row.inputs) - len(updates[0]))
-        known: dict[tuple[bool, ...], Any] = {}
+        ready: dict[tuple[bool, ...], Any] = {}
         for done, arrays in enumerate(updates):
-            arrays += absent
-            present = tuple([a is not None for a in arrays])
-            if present not in known:
+            param, gradient, state = arrays[0], arrays[GRADIENT], arrays[GRADIENT + 1 :]
+            before = vectors.get(id(param))
+            if before is None or before[0] is not param or not _same(before[1], state):
+                present = tuple([a is not None for a in arrays])
+                present += (False,) * (len(self.row.inputs) - len(present))
+                flat = _flat([a for a in arrays if a is not None])
+                if type(flat) is Declined:
+                    return done
+                flat[GRADIENT] = None  # it isn't held on to
+                before = vectors[id(param)] = param, state, present, flat
+            _, _, present, flat = before
+            if present not in ready:
                 lazy = self.of(present, attrs)
                 if not lazy.ready():
                     return done
-                known[present] = (lazy.run, lazy.run.numbers(**attrs))
-            run, numbers = known[present]
-            if run(arrays, attrs, numbers) is not None:
+                ready[present] = lazy.run, lazy.run.numbers(**attrs)
+            run, numbers = ready[present]
+            if gradient.flags.carray and gradient.shape == param.shape and param.flags.carray:
+                given = [*flat]
+                given[GRADIENT] = gradient.reshape(-1)
+                run.loop(param.size, run.cost * param.size, *given, *numbers)
+            elif run(arrays, attrs, numbers) is not None:
                 return done
         return len(updates)
 
@@ -208,7 +227,7 @@ class Updates:
             made(flat[0].size, cost * flat[0].size, *flat, *(numbers(**attrs) if known is None else known))
             return None
 
-        run.numbers = numbers  # type: ignore[attr-defined]
+        run.numbers, run.loop, run.cost = numbers, made, cost  # type: ignore[attr-defined]
         return run
 
     def ahead(self) -> list[Lazy]:

@@ -90,6 +90,7 @@ class Optimizer:
     def __init__(self, params: ParamsT, defaults: dict[str, Any]) -> None:
         self.defaults = defaults
         self._hooks = _no_hooks()
+        self._vectors: dict[int, Any] = {}  # what kernels remember of the arrays of a step
         if isinstance(params, Tensor):
             raise TypeError(
                 f"{type(self).__name__}: params argument given to the optimizer should be an iterable of Tensors or "
@@ -125,6 +126,7 @@ class Optimizer:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self.__dict__.setdefault("_hooks", _no_hooks())
+        self._vectors = {}
 
     # ---- groups ------------------------------------------------------------------------------------------
 
@@ -212,10 +214,10 @@ class Optimizer:
         if closure is not None:
             with enable_grad():
                 loss = closure()
-        given = [(group, p) for group in self.param_groups for p in group["params"] if p.grad is not None]
+        given = [(group, p) for group in self.param_groups for p in group["params"] if p._grad is not None]
         for _, p in given:
-            self._check_gradient(p, p.grad)
-        apply_all([self._update(group, p) for group, p in given])
+            self._check_gradient(p, p._grad)
+        apply_all([self._update(group, p) for group, p in given], self._vectors)
         return loss
 
     def _update(self, group: dict[str, Any], param: Tensor) -> Update:
@@ -342,8 +344,11 @@ def _no_hooks() -> dict[str, dict[int, Hook]]:
     }
 
 
-def apply_all(updates: Sequence[Update]) -> None:
-    """Applies updates in their order; neighbours of one row, dtype and attributes are one call of its kernel's ``many``."""
+def apply_all(updates: Sequence[Update], known: dict[int, Any]) -> None:
+    """Applies updates in their order; neighbours of one row, dtype and attributes are one call of its kernel's ``many``.
+
+    ``known`` is that kernel's, from step to step.
+    """
     state, start = STATE.get(), 0
     seen = state.recorder is not None or state.journal is not None  # by somebody who wants one at a time
     while start < len(updates):
@@ -352,6 +357,7 @@ def apply_all(updates: Sequence[Update]) -> None:
         kernel = None if seen or not op.kernels else backend.select(op, backend.module_of(array), array.dtype)
         many = getattr(getattr(kernel, "forward", None), "many", None)
         end = start + 1
+        done = start
         if many is not None:
             while end < len(updates) and updates[end][0] == row and updates[end][2] == attrs:
                 if updates[end][1][0]._array.dtype != array.dtype:
@@ -360,16 +366,14 @@ def apply_all(updates: Sequence[Update]) -> None:
             together = [
                 [None if t is None else t._array for t in inputs] for _, inputs, _ in updates[start:end]
             ]
-            done = many(together, attrs)
-        else:
-            done = 0
-        for i, (_, inputs, _) in enumerate(updates[start:end]):
-            if i >= done:
-                apply(op, inputs, attrs)
-            else:
-                for t, name in zip(inputs, op.inputs, strict=False):
-                    if t is not None and name in op.mutates:
-                        t._writes[0] += 1
+            done += many(together, attrs, known)
+        written = [i for i, name in enumerate(op.inputs) if name in op.mutates]
+        for _, inputs, _ in updates[start:done]:
+            for i in written:
+                if i < len(inputs) and inputs[i] is not None:
+                    inputs[i]._writes[0] += 1
+        for _, inputs, _ in updates[done:end]:
+            apply(op, inputs, attrs)
         start = end
 
 
