@@ -87,8 +87,11 @@ def _tile(rows: int, columns: int) -> Any:
             [_BYTE.as_pointer()],
             ir.FunctionType(ir.VoidType(), [_BYTE.as_pointer()] + 3 * [_HINT]),
         )
-        for p in to:  # to be written, kept in the first cache, of data
-            builder.call(ahead, [builder.bitcast(p, _BYTE.as_pointer()), *[_HINT(n) for n in (1, 3, 1)]])
+        with builder.if_then(
+            builder.icmp_signed(">", c.row_step, _number(1024))
+        ):  # a small matrix is there as it is
+            for p in to:  # to be written, kept in the first cache, of data
+                builder.call(ahead, [builder.bitcast(p, _BYTE.as_pointer()), *[_HINT(n) for n in (1, 3, 1)]])
         sums = [cgutils.alloca_once_value(builder, ir.Constant(_VECTOR, None)) for _ in to]
         with cgutils.for_range(builder, depth, intp=_LONG) as k:
             right = [builder.load(p, align=4) for p in b.vectors(b.row(k.index, x), columns)]
