@@ -3,7 +3,8 @@
 Importing this registers the set's rows and imports nothing of Numba's; a kernel is compiled when it is first used
 (``loading.py``). Elementwise rows with transcendental functions are generated from the row's own forward and rule
 (``elementwise.py``), chains of rows in compiled functions likewise (``chains.py``), and so are the updates of a parameter
-(``optimizer.py``); the others are written by hand, a file each family. ``mathematics.py`` has the functions, ``vectors.py`` products by register tiles,
+(``optimizer.py``); the others are written by hand, a file each family. ``mathematics.py`` has the functions, ``vectors.py`` products by register
+tiles (``matmul.py`` products of any size),
 ``minigrad/threads.py`` says how many threads a call gets. The choices: ``docs/decisions/kernels.md``.
 """
 

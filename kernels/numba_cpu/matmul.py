@@ -2,7 +2,10 @@
 
 The right operand is packed, a block of DEPTH rows at a time, into panels as wide as a tile of registers; the left one
 only where its rows aren't adjacent numbers (Goto & van de Geijn, 2008, "Anatomy of high-performance matrix
-multiplication"). Each number of a result is summed over the depth in one order, whatever the blocks and threads.
+multiplication"). Few rows meet a right operand that isn't packed, in inner products. Each number of a result is summed
+over the depth in one order, whatever the blocks and threads.
+
+Floor: 2 · rows · depth · columns flops. Choices and figures: ``docs/decisions/kernels.md``.
 """
 
 from __future__ import annotations
