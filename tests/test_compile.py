@@ -591,8 +591,6 @@ def test_blocks_need_layouts_that_can_be_cut_and_work_that_pays():
 
 def test_forms_of_the_decorator_and_what_pytorch_calls_alike():
     assert minigrad.compile(lambda x: x, disable=True)(3) == 3
-    with pytest.raises(NotImplementedError, match="dynamic=True"):
-        minigrad.compile(lambda x: x, dynamic=True)
 
     @minigrad.compile(mode="reduce-overhead", fullgraph=True)
     def inner(x):

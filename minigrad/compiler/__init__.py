@@ -27,7 +27,7 @@ from .backward import ended, traced
 from .blocks import Block
 from .names import Kept
 from .outputs import Outputs
-from .passes import simplified
+from .passes import grouped, simplified
 from .planned import Arena, Planned
 from .program import HostLine, Line, Program, ReadGrad, SetGrad
 from .report import Report
@@ -43,7 +43,9 @@ _all: weakref.WeakSet[Compiled] = weakref.WeakSet()
 class Replay:
     """One traced call: the program, what it relies on, and how the result is put together again."""
 
-    def __init__(self, tracer: Tracer, result: Any, title: str, arena: Arena) -> None:
+    about = ""  # what of it, where it serves several sizes
+
+    def __init__(self, tracer: Tracer, result: Any, title: str) -> None:
         leaves, self.rebuild = flatten(result)
         for x in leaves:
             if x is not None and not isinstance(x, Variable):
@@ -58,22 +60,32 @@ class Replay:
         self.guards = guards.Guards(tracer)
         self.names = guards.names_of(tracer.modules.values())
         self.outputs = Outputs(tensors, tracer)
-        self.backward = traced(tracer, tensors, values, self.names, title, arena)
+        self.backward = traced(tracer, tensors, values, title)
         tracer.check_names()  # hooks have run
         saved = [] if self.backward is None else self.backward.saved
         self.ended = ended(tracer, tensors)
         program = tracer.program([*values, *saved])
         self.stages = [("traced", described(program))]
-        self.program: Program = simplified(program, lambda name, p: self.stages.append((name, described(p))))
+        self.unblocked: Program = simplified(program, self._stage)
+        self.program = self.unblocked
         self.count = len(values)
-        self.planned = Planned(self.program, title, self.names, tracer.array_of, arena)
-        self.run: Any = self.planned
-        self.places = self.planned.source.places
+        self.first: Any = [tracer.array_of(v) for v in (*values, *saved)]  # until they are given
+        self.planned: Any = None
+        self.run: Any = None
         self.seconds: dict[str, float] = {}
         self.clocked: Any = None  # the program with its calls timed
         self.replays = 0  # that were timed
-        first = [tracer.array_of(v) for v in (*values, *saved)]
-        self.first = self.given(first, tracer.arguments) if self.backward is not None else result
+
+    def _stage(self, name: str, program: Program) -> None:
+        self.stages.append((name, described(program)))
+
+    def plan(self, tracer: Tracer, title: str, arena: Arena) -> None:
+        """Makes it ready to run."""
+        if self.backward is not None:
+            self.backward.plan(tracer, self.names, arena)
+        self.program = grouped(self.unblocked, self._stage)
+        self.planned = self.run = Planned(self.program, title, self.names, tracer.array_of, arena)
+        self.places = self.planned.source.places
 
     def __call__(self, arguments: list[Any]) -> Any:
         for find, times in self.bumps:
@@ -132,16 +144,19 @@ class Replay:
 class Compiled:
     """A compiled function. It is called as the function is; ``source()`` and ``report()`` show what it runs."""
 
-    def __init__(self, function: Callable[..., Any], verify: bool = False) -> None:
+    def __init__(
+        self, function: Callable[..., Any], verify: bool = False, dynamic_batch: bool = False
+    ) -> None:
         functools.update_wrapper(self, function)
-        self.function, self.verify = function, verify
+        self.function, self.verify, self.dynamic_batch = function, verify, dynamic_batch
         self.title = getattr(function, "__name__", type(function).__name__)
         self.retraces = 0
         self._programs: OrderedDict[Any, list[Replay]] = OrderedDict()
         self._lock = threading.RLock()
         self._arena = Arena()
         self._last: Replay | None = None
-        self._timing, self._ready = False, backend.READY[0]
+        self._timing = False
+        self.forget()
         _all.add(self)
 
     def forget(self) -> None:
@@ -149,6 +164,11 @@ class Compiled:
         with self._lock:
             self._programs.clear()
             self._last, self.retraces, self._ready = None, 0, backend.READY[0]
+            self._sizes: Any = None
+            if self.dynamic_batch:
+                from .dynamic import Sizes
+
+                self._sizes = Sizes()
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         return self if instance is None else functools.partial(self, instance)
@@ -163,14 +183,17 @@ class Compiled:
         if self._ready != backend.READY[0]:
             self.forget()  # kernels have been compiled since
         key = guards.key((args, kwargs), leaves)
-        for replay in self._programs.get(key, ()):
-            if replay.guards.hold(arguments):
-                self._last = replay
-                if self.verify:
-                    return self._checked(replay, arguments, args, kwargs)
-                return replay.timed(arguments) if self._timing else replay(arguments)
-        with self._lock:
-            return self._trace(key, arguments, args, kwargs)
+        known = (r for r in self._programs.get(key, ()) if r.guards.hold(arguments))
+        replay = next(known, None)
+        if replay is None and self._sizes is not None:
+            replay = self._sizes.replay(key, arguments)
+        if replay is None:
+            with self._lock:
+                return self._trace(key, arguments, args, kwargs)
+        self._last = replay
+        if self.verify:
+            return self._checked(replay, arguments, args, kwargs)
+        return replay.timed(arguments) if self._timing else replay(arguments)
 
     def has_program(self, *args: Any, **kwargs: Any) -> bool:
         """Would a call with these arguments be replayed?"""
@@ -182,6 +205,7 @@ class Compiled:
     def _trace(self, key: Any, arguments: list[Any], args: Any, kwargs: Any) -> Any:
         given = Kept((args, kwargs))
         others = [x for x in flatten((args, kwargs))[0] if not isinstance(x, Variable)]
+        candidates = [] if self._sizes is None else self._sizes.candidates(key, arguments)
         with Tracer(self.function, arguments, others) as tracer:
             modes = guards.modes()
             result = self.function(*args, **kwargs)
@@ -193,21 +217,36 @@ class Compiled:
         if not given.holds((args, kwargs)):
             raise CompileError(f"compile: {self.title} changes a list or dict that it was given, which a replay doesn't do "
                                f"again; return what is new")  # fmt: skip
-        replay = Replay(tracer, result, self.title, self._arena)
-        if self.verify:
-            for part in (replay.planned, *([] if replay.backward is None else [replay.backward.run])):
-                part.check()
+        replay = Replay(tracer, result, self.title)
+        arrays, replay.first = replay.first, None
+        many = [] if self._sizes is None else [*self._sizes]
+        served: Any = None
+        if candidates:
+            served = self._sizes.fitting(candidates, replay, key, arguments, self.title)
+        if served is None:
+            replay.plan(tracer, self.title, self._arena)
+            if self.verify:
+                for part in (replay.planned, *([] if replay.backward is None else [replay.backward.run])):
+                    part.check()
+            self._keep(key, replay)
+            served = replay
+        elif served not in many:
+            self.retraces += 1
         if backend.kernels_wait():
             self._ready = backend.READY[0]  # what it needs was compiled on the way
+        self._last = served
+        return served.given(arrays, arguments) if served.backward is not None else result
+
+    def _keep(self, key: Any, replay: Replay) -> None:
+        """Keeps a program for the calls of this key; the longest unused goes."""
         self.retraces += bool(self._programs)
         self._programs.setdefault(key, []).insert(0, replay)
         self._programs.move_to_end(key)
         del self._programs[key][LIMIT:]
         while len(self._programs) > LIMIT:
             self._programs.popitem(last=False)
-        self._last = replay
-        first, replay.first = replay.first, None
-        return first
+        if self._sizes is not None:
+            self._sizes.add(key, replay)
 
     def _checked(self, replay: Replay, arguments: list[Any], args: Any, kwargs: Any) -> Any:
         """Runs eagerly, goes back, replays, and compares every result and everything written."""
@@ -236,7 +275,7 @@ class Compiled:
         """What the last call ran, function by function: calls, bytes, flops, and the seconds if any were timed."""
         replay = self._latest()
         programs = [replay.program, *([] if replay.backward is None else [replay.backward.program])]
-        return Report(self.title, programs, replay.seconds, replay.replays)
+        return Report(f"{self.title}{replay.about}", programs, replay.seconds, replay.replays)
 
     def passes(self) -> Stages:
         """What the last call ran, as it was traced and after each pass; ``svg()`` and ``memory()`` draw it."""
@@ -252,7 +291,10 @@ class Compiled:
             yield
         finally:
             self._timing = False
-            for replay in (r for programs in self._programs.values() for r in programs):
+            for replay in (
+                *(r for programs in self._programs.values() for r in programs),
+                *(self._sizes or ()),
+            ):
                 if replay.backward is not None:
                     replay.backward.timed = None
 
@@ -272,6 +314,7 @@ def compile(
     options: Any = None,
     disable: bool = False,
     verify: bool = False,
+    dynamic_batch: bool = False,
 ) -> Any:
     """A function, training step or Module that is traced at its first call and replayed afterwards.
 
@@ -284,20 +327,25 @@ def compile(
     read on the host, a shape that depends on values, a return value that is no tensor.
 
     ``verify`` compares every replay with the uncompiled function, bit for bit, and every loop that stands for several
-    calls with these, within rounding. ``disable`` gives the function
-    back. The whole function is always one program (PyTorch's ``fullgraph``); shapes are never symbolic, so
-    that ``dynamic=True`` is refused. There is one compiler: ``backend``, ``mode`` and ``options`` choose
-    between PyTorch's.
+    calls with these, within rounding. ``disable`` gives the function back. The whole function is always one program (PyTorch's ``fullgraph``). There is one compiler:
+    ``backend``, ``mode`` and ``options`` choose between PyTorch's.
+
+    ``dynamic_batch`` keeps the batch size symbolic, which is the first dimension that the tensors among the
+    arguments have in common: from the second size on (0 and 1 apart) one program serves all sizes, where
+    their calls differ in numbers alone that are ``a·n + b`` or ``k / n``. Python may branch on the size, which no trace
+    sees; so the first call of each size runs the function, recorded, and is compared with the program line by
+    line, and a size that differs gets a program of its own. ``dynamic=True``, which in PyTorch makes every
+    dimension symbolic, means the same here: other dimensions are traced one by one.
     """
+    dynamic_batch = dynamic_batch or bool(dynamic)
     if model is None:
-        return lambda f: compile(f, dynamic=dynamic, disable=disable, verify=verify)
-    if dynamic:
-        raise NotImplementedError("compile: dynamic=True is not supported; every new shape is traced once")
+        return lambda f: compile(f, dynamic_batch=dynamic_batch, disable=disable, verify=verify)
     if disable:
         return model
     from .module import OptimizedModule, is_module
 
-    return OptimizedModule(model, verify) if is_module(model) else Compiled(model, verify)
+    kind: Any = OptimizedModule if is_module(model) else Compiled
+    return kind(model, verify, dynamic_batch)
 
 
 def is_compiling() -> bool:

@@ -10,15 +10,13 @@ import numpy as np
 from .. import backend, errors
 from ..autograd import Node, edge, wrap
 from ..backward import Walk
-from .passes import simplified
+from .passes import grouped, simplified
 from .planned import Arena, Planned
 from .program import Program, Value
 from .trace import CompileError, Tracer
 
 
-def traced(
-    tracer: Tracer, tensors: list[Any], values: list[Value], names: dict[int, str], title: str, arena: Arena
-) -> Backward | None:
+def traced(tracer: Tracer, tensors: list[Any], values: list[Value], title: str) -> Backward | None:
     """Traces the walk from the results to what came from outside; None where no result needs a gradient."""
     roots = {
         i: t for i, t in enumerate(tensors)
@@ -26,7 +24,7 @@ def traced(
         and not any(u is t for u in tensors[:i]) and not _freed(t._node, tracer.since)
     }  # fmt: skip
     wanted = [m.tensor for m in tracer.met.values() if m.requires_grad]
-    return Backward(tracer, roots, wanted, values, names, title, arena) if roots and wanted else None
+    return Backward(tracer, roots, wanted, values, title) if roots and wanted else None
 
 
 def _freed(root: Node, since: int) -> bool:
@@ -64,9 +62,7 @@ class Backward:
         roots: dict[int, Any],
         wanted: list[Any],
         values: list[Value],
-        names: dict[int, str],
         title: str,
-        arena: Arena,
     ) -> None:
         self.title = title
         self.roots = [(i, t._array.shape, t._array.dtype) for i, t in roots.items()]
@@ -99,15 +95,24 @@ class Backward:
         self.saved = [v for v in read if v not in made and v not in arguments and v not in program.constants]
         for k, v in enumerate(self.saved):
             arguments[v] = len(roots) + k
-        self.program = Program(program.lines, arguments, {}, program.constants, program.outputs)
+        self.unblocked = Program(program.lines, arguments, {}, program.constants, program.outputs)
+        self.program = self.unblocked
         memory = {v.memory for v in self.saved}
         over = [t for t in map(tracer.over, memory) if t is not None]
         self.versions = list(map(tracer.finder, over))  # of what is saved, and then may not be written to
         self.watched = [i for i, v in enumerate(values) if v.memory in memory]
         self.keeps = not made.issuperset(program.outputs)
-        self.run = Planned(self.program, f"{title}_gradient", names, tracer.array_of, arena)
+        self.run: Any = None
+        self.sizes: tuple[int, ...] = ()  # the batch size, where the program is one of many
+        self.seeds = seeds  # until it is planned
         self.strides = [g._array.strides for g in seeds]
         self.timed: Any = None  # the same program with its calls timed, while the compiled function is
+
+    def plan(self, tracer: Tracer, names: dict[int, str], arena: Arena) -> None:
+        """Makes it ready to run."""
+        self.program = grouped(self.unblocked)
+        self.run = Planned(self.program, f"{self.title}_gradient", names, tracer.array_of, arena)
+        self.seeds = []
 
     def follow(self, outs: list[Any], saved: list[Any], arguments: list[Any]) -> None:
         """Makes the results of one call the outputs of a node of their own."""
@@ -150,7 +155,7 @@ class ReplayNode(Node):
         if any(g.strides != traced for g, traced in zip(given, self.backward.strides, strict=True)):
             run = run.anew  # the plan knows the traced layout alone
         with np.errstate(all="ignore"):
-            return run(*given, *[array for array, _, _ in self.saved.values()])
+            return run(*given, *[array for array, _, _ in self.saved.values()], *self.backward.sizes)
 
     def release(self) -> None:
         self.saved, self.versions, self.freed = {}, [], True

@@ -35,7 +35,7 @@ def key(given: Any, leaves: list[Any]) -> Any:
                             "minigrad.from_numpy(array)")  # fmt: skip
         else:
             parts.append((type(x), repr(x) if type(x) is float else x))  # 0.0 == -0.0
-    found = (_form(given), tuple(parts), modes())
+    found = (form(given), tuple(parts), modes())
     try:
         hash(found)
     except TypeError as e:
@@ -45,6 +45,15 @@ def key(given: Any, leaves: list[Any]) -> Any:
     return found
 
 
+def sized(found: Any) -> tuple[Any, tuple[int | None, ...]]:
+    """A key without the first dimensions of its tensors, and those; None for a tensor that has no dimension."""
+    given, parts, state = found
+    tensors = [issubclass(p[0], Variable) for p in parts]
+    rest = [(p[0], p[1][1:], *p[2:]) if t else p for p, t in zip(parts, tensors, strict=True)]
+    firsts = [p[1][0] if p[1] else None for p, t in zip(parts, tensors, strict=True) if t]
+    return (given, tuple(rest), state), tuple(firsts)
+
+
 def modes() -> Any:
     """What changes how everything is computed."""
     state = STATE.get()
@@ -52,11 +61,11 @@ def modes() -> Any:
             backend.get_default_device())  # fmt: skip
 
 
-def _form(nest: Any) -> Any:
+def form(nest: Any) -> Any:
     """A nest without its leaves: types, lengths and keys."""
     if isinstance(nest, dict):
-        return type(nest), tuple((k, _form(v)) for k, v in nest.items())
-    return (type(nest), tuple(map(_form, nest))) if isinstance(nest, (tuple, list)) else None
+        return type(nest), tuple((k, form(v)) for k, v in nest.items())
+    return (type(nest), tuple(map(form, nest))) if isinstance(nest, (tuple, list)) else None
 
 
 class Guards:
@@ -73,6 +82,17 @@ class Guards:
         self.grads = tracer.entry_grads
         self.modules = list(tracer.modules.values())
         self.names = tracer.names
+
+    def alike(self, other: Guards, arguments: list[Any]) -> bool:
+        """Do two traces rely on the same? ``arguments`` are those of a call of the second."""
+
+        def one(g: Guards) -> tuple[Any, list[Any]]:
+            facts = [(layout, needs) for _, layout, needs in g.tensors], [hooks for _, hooks in g.hooks]
+            same = [t for t, _, _ in g.tensors] + [find(arguments) for find, _ in (*g.hooks, *g.grads)]
+            same += [before.module for before in g.modules]
+            return (facts, [absent for _, absent in g.grads], g.names.kept.keys()), [*map(id, same)]
+
+        return one(self) == one(other)
 
     def hold(self, arguments: list[Any]) -> bool:
         """Is everything still so? A tensor may have other memory of the same layout."""

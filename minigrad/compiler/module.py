@@ -19,12 +19,12 @@ _OWN = ("_orig_mod", "_compiled", "training")
 class OptimizedModule(Module):
     """Calls a module compiled. It has the module's parameters, modes and attributes; ``_orig_mod`` is the module."""
 
-    def __init__(self, module: Module, verify: bool = False) -> None:
+    def __init__(self, module: Module, verify: bool = False, dynamic_batch: bool = False) -> None:
         from . import Compiled
 
         super().__init__()
         self._orig_mod = module
-        self._compiled = Compiled(module, verify)
+        self._compiled = Compiled(module, verify, dynamic_batch)
         self._compiled.title = type(module).__name__
         self.training = module.training
 
@@ -55,7 +55,8 @@ class OptimizedModule(Module):
         return self._orig_mod[index]  # type: ignore[index]
 
     def __deepcopy__(self, memo: dict[int, Any]) -> OptimizedModule:
-        return OptimizedModule(copy.deepcopy(self._orig_mod, memo), self._compiled.verify)
+        options = self._compiled.verify, self._compiled.dynamic_batch
+        return OptimizedModule(copy.deepcopy(self._orig_mod, memo), *options)
 
     def source(self) -> str:
         """The Python that the last call ran."""

@@ -79,13 +79,13 @@ class Names:
     def changed(self) -> str | None:
         """A name whose value is another now; None if there is none."""
         for table, name, kept in self.kept.values():
-            if not kept.holds(_value(table, name)):
+            if not kept.holds(value_of(table, name)):
                 return name
         return None
 
     def note(self, table: Any, name: str) -> Any:
         """Keeps what a name stands for, and gives it back."""
-        value = _value(table, name)
+        value = value_of(table, name)
         self.kept.setdefault((id(table), name), (table, name, Kept(value)))
         return value
 
@@ -131,7 +131,7 @@ class Names:
                 self._reach(found)
 
 
-def _value(table: Any, name: str) -> Any:
+def value_of(table: Any, name: str) -> Any:
     if not isinstance(table, types.CellType):
         return table.get(name, Names)  # Names: nothing
     try:

@@ -17,11 +17,24 @@ from .program import AddGrad, HostLine, Line, Program, ReadGrad, Value, replaced
 from .rewrites import rewritten
 
 
-def simplified(
-    program: Program, after: Callable[[str, Program], None] = lambda name, program: None
-) -> Program:
-    """Every pass, in order; ``after`` is told each pass and what it gave."""
-    for one in (without_repeats, rewritten, without_dead, with_chains, with_blocks):
+After = Callable[[str, Program], None]  # is told each pass and what it gave
+
+
+def _nobody(name: str, program: Program) -> None:
+    pass
+
+
+def simplified(program: Program, after: After = _nobody) -> Program:
+    """Every pass that leaves calls whole, in order."""
+    for one in (without_repeats, rewritten, without_dead):
+        program = one(program)
+        after(one.__name__, program)
+    return program
+
+
+def grouped(program: Program, after: After = _nobody) -> Program:
+    """Every pass that makes one call of several, in order."""
+    for one in (with_chains, with_blocks):
         program = one(program)
         after(one.__name__, program)
     return program
