@@ -12,6 +12,7 @@ from test_compile import NOT_REPLAYED, OURS, USES, alike, outcome, training
 
 import minigrad
 from minigrad.compiler import LIMIT, CompileError
+from minigrad.compiler.guards import form
 from minigrad.nest import flatten
 
 F, nn = minigrad.nn.functional, minigrad.nn
@@ -35,7 +36,9 @@ def run(f, make, sizes, leaves=()):
     for call, n in enumerate(sizes):
         minigrad.manual_seed(call)
         arguments = make(n, call)
-        tensors = [t for t in flatten(f(*arguments))[0] if t is not None]
+        result = f(*arguments)
+        tensors = [t for t in flatten(result)[0] if t is not None]
+        found.append(str(form(result)))
         wanted = [(t * (k + 1.5)).sum() for k, t in enumerate(tensors) if t.requires_grad]
         if wanted:
             sum(wanted[1:], wanted[0]).backward()
@@ -150,11 +153,12 @@ def test_the_source_says_how_it_depends_on_the_size():
 
 
 def test_replays_are_timed():
-    compiled = checked(lambda x: x.exp().sum(0), rows(3), (4, 2, 3))
+    compiled = checked(lambda x: x.exp().sum(0) / x.shape[0], rows(3), (4, 2, 3))
     with compiled.timing():
         for n in (2, 3):
             compiled(values((n, 3), 0).requires_grad_()).sum().backward()
-    report = compiled.report()
+    report, source = compiled.report(), compiled._last.planned.source
+    assert all(f"{name}(" in source.lines[i - 1] for i, name in source._marks.items())
     assert report.replays == 2 and {r.name for r in report.rows if r.seconds} >= {
         "exp",
         "sum",
@@ -287,13 +291,22 @@ BRANCHES = {
     "the names of the result": lambda x: {f"of {x.shape[0]}": x * 2},
     "how many are missing": lambda x: (x * 2, None if x.shape[0] > 3 else x),
     "which tensor": lambda x: x @ (LEFT if x.shape[0] < 4 else RIGHT),
+    "which tensor of two that are read": lambda x: (LEFT + RIGHT, x @ (LEFT if x.shape[0] < 4 else RIGHT))[1],
+    "which tensor is returned": lambda x: (LEFT + RIGHT, x * 2, LEFT if x.shape[0] < 4 else RIGHT)[1:],
+    "a write into what is a copy for other sizes": lambda x: square_and(x, minigrad.tensor([[1.0, 2.0, 3.0, 4.0]] * 4)),
     "what is written": lambda x: (LEFT if x.shape[0] < 4 else RIGHT).detach().add_(x.detach().sum(0).sum()),
 }  # fmt: skip
 LEFT, RIGHT = minigrad.ones(3, 3), minigrad.ones(3, 3)
 
 
+def square_and(x, constant):
+    """The reshape of all of the constant is a view of it."""
+    return x + constant[:, : x.shape[0]].reshape(-1).mul_(2).sum()
+
+
 @pytest.mark.parametrize("name", BRANCHES)
-def test_what_a_trace_does_not_see_is_right_for_every_size(name):
+@pytest.mark.parametrize("grad", [True, False])
+def test_what_a_trace_does_not_see_is_right_for_every_size(name, grad):
     global LEFT, RIGHT
     LEFT, RIGHT = minigrad.ones(3, 3), minigrad.ones(3, 3)
     sizes, f = (3, 2, 5, 4, 7, 6, 8, 9, 1, 0, 5, 2, 8, 3, 7), BRANCHES[name]
@@ -301,8 +314,9 @@ def test_what_a_trace_does_not_see_is_right_for_every_size(name):
     found = []
     for call in (minigrad.compile(f, dynamic_batch=True), f):
         LEFT, RIGHT = minigrad.ones(3, 3), minigrad.ones(3, 3)
-        found.append(run(call, rows(3), sizes))
-        found[-1] += [LEFT.numpy(), RIGHT.numpy()]
+        found.append(run(call, rows(3, grad=grad), sizes))
+        RIGHT.mul_(2)
+        found[-1] += [*run(call, rows(3, grad=grad), sizes[::-1]), LEFT.numpy(), RIGHT.numpy()]
     assert alike(*found)
 
 
@@ -401,12 +415,70 @@ def test_verify_and_threads():
     assert alike(found, [(x * 2 + 1).tanh().sum(0).numpy() for x in xs])
 
 
-def test_programs_are_bounded():
-    compiled = minigrad.compile(lambda x: x * 2 ** x.shape[0], dynamic_batch=True)
-    for n in range(2, 80):
+@pytest.mark.parametrize("f", [lambda x: x * 2 ** x.shape[0], lambda x: [x * 2] * x.shape[0]])
+def test_programs_are_bounded(f):
+    compiled = minigrad.compile(f, dynamic_batch=True)
+    for n in range(2, 60):
         x = values((n, 2), n)
-        assert np.array_equal(compiled(x).numpy(), (x * 2**n).numpy())
-    assert len(compiled._programs) <= LIMIT and len([*compiled._sizes]) <= LIMIT
+        assert alike([t.numpy() for t in flatten(compiled(x))[0]], [t.numpy() for t in flatten(f(x))[0]])
+    kept = [*compiled._sizes._known.values()]
+    assert len(compiled._programs) <= LIMIT and all(len(part) <= LIMIT for pair in kept for part in pair)
+    for width in range(1, 40):
+        compiled(values((2, width), 0))
+    assert len(compiled._sizes._known) <= LIMIT
+
+
+def test_gradients_by_one_of_several_results():
+    compiled = minigrad.compile(lambda x: (x.exp(), x.sin()), dynamic_batch=True)
+    for n in (2, 3, 5, 7, 5, 7):
+        x, other = (values((n, 3), n).requires_grad_() for _ in range(2))
+        compiled(x)[n % 2].sum().backward()
+        (other.exp(), other.sin())[n % 2].sum().backward()
+        assert np.array_equal(x.grad.numpy(), other.grad.numpy())
+
+
+def test_a_size_of_one_is_apart_wherever_it_comes():
+    assert programs(checked(FUNCTIONS["elementwise"], rows(3), (1, 4, 3, 1, 2))) == [[2, 3, 4]]
+
+
+def test_leaves_over_one_memory_get_the_gradients_that_are_theirs():
+    one = minigrad.ones(3, requires_grad=True)
+    other = one.detach().requires_grad_()
+    f = lambda x: (one + other, x * (one if x.shape[0] < 4 else other))[1]  # noqa: E731
+    checked(f, rows(3), (2, 3, 5, 7, 8, 3, 7, 2), [one, other])
+
+
+def test_a_module_that_only_some_sizes_call_is_guarded_for_them():
+    gate, seen = nn.Identity(), minigrad.zeros(1)
+
+    def f(x):
+        if x.shape[0] > 4:
+            gate(x)
+        return x * 2
+
+    compiled = minigrad.compile(f, dynamic_batch=True)
+    for n in (2, 3, 7, 8, 9):
+        compiled(values((n, 3), n))
+    gate.register_forward_hook(lambda m, a, out: seen.add_(1))
+    for n in (2, 7, 8, 9, 7):
+        compiled(values((n, 3), n))
+    assert seen.item() == 4
+
+
+def test_a_change_that_matters_to_no_line_is_traced_once():
+    unused, runs = [1], itertools.count()
+
+    def f(x):
+        next(runs)
+        return (x * unused[0], x * 2)[1]
+
+    compiled = minigrad.compile(f, dynamic_batch=True)
+    for n in (2, 3, 4):
+        compiled(values((n, 3), n))
+    unused[0] = 5
+    for n in (2, 3, 4, 4, 3, 2, 4):
+        compiled(values((n, 3), n))
+    assert next(runs) == 6
 
 
 # ---- every call of the op table ----------------------------------------------------------------------------
