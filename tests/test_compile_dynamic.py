@@ -7,8 +7,9 @@ import itertools
 import numpy as np
 import op_calls
 import pytest
+from hypothesis import given
 from sides import SPECS
-from test_compile import NOT_REPLAYED, OURS, USES, alike, outcome, training
+from test_compile import NOT_REPLAYED, OURS, PROGRAMS, USES, alike, outcome, program, training
 
 import minigrad
 from minigrad.compiler import LIMIT, CompileError
@@ -533,3 +534,29 @@ def test_every_call_is_right_for_every_size(name):
         else:
             if not refused and resized(use, 2) != resized(use, 3) and name not in NOT_ONE_PROGRAM:
                 assert programs(compiled) == [[2, 3, 5, 7]] and compiled.retraces == 1, use
+
+
+# ---- programs nobody wrote ---------------------------------------------------------------------------------
+
+
+@given(PROGRAMS)
+def test_any_program_is_right_for_every_size(instructions):
+    function = program(instructions)
+    compiled = minigrad.compile(function, dynamic_batch=True)
+    for seed, n in enumerate((3, 5, 2, 7, 5, 2)):
+        runs = []
+        for call in (compiled, function):
+            rng = np.random.default_rng(seed)
+            minigrad.manual_seed(seed)
+            leaves = [minigrad.tensor(rng.normal(size=s)).requires_grad_() for s in ((n, 4), (4,))]
+            out = call(*leaves)
+            total = [(t * (k + 0.5)).sum() for k, t in enumerate(out) if t.requires_grad]
+            found = [t.detach().numpy() for t in (*out, *leaves)]
+            try:
+                if total:
+                    sum(total[1:], total[0]).backward()
+            except RuntimeError as e:
+                assert "modified by an inplace operation" in str(e)
+                found.append("stale")
+            runs.append([*found, *(None if t.grad is None else t.grad.numpy() for t in leaves)])
+        assert alike(*runs)
