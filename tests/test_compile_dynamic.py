@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 
 import numpy as np
@@ -206,6 +207,7 @@ def test_modules_and_their_gradients(name, train):
         found.append(run(called, make, [n for n in SIZES if n > 1], [*model.parameters()]))
         found[-1] += [t.numpy() for t in model.buffers()]
     assert alike(*found) and programs(called._compiled) == [MANY] and called._compiled.retraces == 1
+    assert copy.deepcopy(called)._compiled.dynamic_batch
 
 
 def batch(n, seed):
@@ -263,15 +265,18 @@ def test_the_trainer_with_a_ragged_last_batch(kernels):
         assert sorted(programs(used._compiled)) == [[3, 5], [5, 9]] and used._compiled.retraces == 3
 
 
-def test_kernels():
+@pytest.mark.parametrize("name", MODELS)
+def test_kernels_that_answer_from_a_size_on_divide_the_sizes_there(name):
     pytest.importorskip("numba")
-    model = nn.Sequential(nn.Linear(6, 8), nn.GELU(), nn.LayerNorm(8), nn.Linear(8, 3))
+    (made, make), found = MODELS[name], []
+    sizes = (2, 3, 5, 300, 4, 700, 300, 3, 600, 5)
     with minigrad.kernels("auto", wait=True):
-        f = lambda x, y: F.cross_entropy(model(x), y)  # noqa: E731
-        compiled = checked(
-            f, lambda n, seed: [*batch(n, seed)], [n for n in SIZES if n > 1] * 2, [*model.parameters()]
-        )
-    assert compiled.retraces <= 2
+        for compiled in (False, True):
+            minigrad.manual_seed(0)
+            model = made()
+            called = minigrad.compile(model, dynamic_batch=True) if compiled else model
+            found.append(run(called, make, sizes, [*model.parameters()]))
+    assert alike(*found) and called._compiled.retraces < len({*sizes}) - 1
 
 
 # ---- what is not one program -------------------------------------------------------------------------------
