@@ -16,7 +16,6 @@ from .fusion import with_chains
 from .program import AddGrad, HostLine, Line, Program, ReadGrad, Value, replaced, written_memory
 from .rewrites import rewritten
 
-
 After = Callable[[str, Program], None]  # is told each pass and what it gave
 
 
