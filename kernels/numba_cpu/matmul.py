@@ -42,7 +42,7 @@ from .vectors import (
 FAST = ("contract", "reassoc", "nsz")
 RATE = 200.0  # flops a nanosecond
 FEW = 64  # rows up to which inner products win
-LEAST = 2**18  # products of two numbers, fewer of which are the BLAS's
+LEAST = 300_000  # products of two numbers, fewer of which are the BLAS's
 SHAPES = Declined("its operands are vectors, empty or don't fit: the reference says so")
 SMALL = Declined("too small to pay")
 PANEL = COLUMNS * WIDTH  # columns of a packed panel
@@ -259,19 +259,21 @@ def _products(a, b, bias, inner, across, c, start, stop):
         start += end - part
 
 
-@loop("X[:, :], X[::1]", *FAST)
+@loop("X[:, ::1], X[::1]", *FAST)
 def _column_sums(a, sums, start, stop):
     """Σ over the rows, in columns start to stop: of four rows in float32, of those sums in float64."""
-    total = np.zeros(stop - start)
-    whole = a.shape[0] - a.shape[0] % 4
-    for r in range(0, whole, 4):
-        for x in range(start, stop):
-            total[x - start] += np.float64((a[r, x] + a[r + 1, x]) + (a[r + 2, x] + a[r + 3, x]))
-    for r in range(whole, a.shape[0]):
-        for x in range(start, stop):
-            total[x - start] += np.float64(a[r, x])
-    for x in range(start, stop):
-        sums[x] = total[x - start]
+    columns, rows = stop - start, a.shape[0]
+    total = np.zeros(columns)
+    for r in range(0, rows - 3, 4):
+        one, two, three, four = (a[r, start:], a[r + 1, start:], a[r + 2, start:], a[r + 3, start:])
+        for x in range(columns):
+            total[x] += np.float64((one[x] + two[x]) + (three[x] + four[x]))
+    for r in range(rows - rows % 4, rows):
+        one = a[r, start:]
+        for x in range(columns):
+            total[x] += np.float64(one[x])
+    for x in range(columns):
+        sums[start + x] = total[x]
 
 
 # ---- the kernels ----------------------------------------------------------------------------------------
@@ -341,7 +343,7 @@ def linear_gradient(g, x, weight, needs):
         by_weight = _product(above.swapaxes(2, 3), left, weight.shape)
     if needs[2]:
         by_bias = empty(weight.shape[:1], g.dtype)
-        _column_sums(by_bias.size, above.size * 0.1, above[0, 0], by_bias)
+        _column_sums(by_bias.size, above.size * 0.1, np.ascontiguousarray(above[0, 0]), by_bias)
     return by_x, by_weight, by_bias
 
 
