@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from .primitives import Lowered, Part, Primitive
+from .lowering import Lowered
+from .primitives import Part, Primitive
 from .program import Value, leaves
 
 LINE = 64  # bytes that places begin at multiples of: a line of the cache

@@ -8,8 +8,8 @@ from typing import Any
 
 from . import fusion
 from .emit import Source
+from .lowering import lowered, without_repeats
 from .memory import Plan, block
-from .primitives import lowered, without_repeats
 from .program import Program, Value
 
 
