@@ -230,3 +230,14 @@ def test_memory_for_kernels_is_one_thread_s_and_is_taken_back_after_an_error():
     finally:
         backend.PLACES.given = None
     assert seen == [None]
+
+
+def test_a_report_says_what_is_planned_and_what_leaves():
+    _, step = training()
+    compiled = minigrad.compile(step)
+    x, y = batches(1)[0]
+    compiled(x, y)
+    report, plan = compiled.report(), compiled._last.planned.plan
+    leaving = 4 + 4 * (16 * 32 + 32 + 32 + 32 + 32 * 4 + 4)  # the loss, and every parameter's gradient
+    assert report.planned == plan.size > 0 and report.left == leaving and report.peak == plan.size + leaving
+    assert f"{plan.size / 1e6:.3f} MB are planned for its arrays, {leaving / 1e6:.3f} MB leave it" in str(report)

@@ -275,7 +275,9 @@ class Compiled:
         """What the last call ran, function by function: calls, bytes, flops, and the seconds if any were timed."""
         replay = self._latest()
         programs = [replay.program, *([] if replay.backward is None else [replay.backward.program])]
-        return Report(f"{self.title}{replay.about}", programs, replay.seconds, replay.replays)
+        runs = [replay.planned, *([] if replay.backward is None else [replay.backward.run])]
+        plans = [run.plan for run in runs if isinstance(run, Planned)]
+        return Report(f"{self.title}{replay.about}", programs, plans, replay.seconds, replay.replays)
 
     def passes(self) -> Stages:
         """What the last call ran, as it was traced and after each pass; ``svg()`` and ``memory()`` draw it."""

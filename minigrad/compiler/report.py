@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from ..pictures.svg import BLUE, FAINT, GRID, Svg, shortened
 from .blocks import Block
+from .memory import Plan
 from .passes import peak_bytes
 from .program import Line, Program, row_of
 
@@ -28,9 +29,13 @@ class Row(NamedTuple):
 class Report:
     """The rows of a program, the costliest first; ``str()`` is the table, ``save(path)`` writes the picture as SVG."""
 
-    def __init__(self, title: str, programs: list[Program], seconds: dict[str, float], replays: int) -> None:
+    def __init__(
+        self, title: str, programs: list[Program], plans: list[Plan], seconds: dict[str, float], replays: int
+    ) -> None:
         self.title, self.replays = title, replays
-        self.peak = max(map(peak_bytes, programs))
+        self.planned = max((plan.size for plan in plans), default=0)  # bytes that the programs share
+        self.left = sum(v.nbytes for plan in plans for v in plan.recycled)  # of what leaves them
+        self.peak = self.planned + self.left if plans else max(map(peak_bytes, programs))
         found: dict[str, list[float]] = {}
         for program in programs:
             for line in program.lines:
@@ -62,9 +67,12 @@ class Report:
             for row in cells
         ]
         said = f"; times are means of {self.replays} replays" if timed else ""
-        return "\n".join(
-            [f"{self.title}: arrays of its own hold {self.peak / 1e6:.3f} MB at most{said}", *lines]
-        )
+        return "\n".join([f"{self.title}: {self._memory()}{said}", *lines])
+
+    def _memory(self) -> str:
+        if not self.planned + self.left:
+            return f"arrays of its own hold {self.peak / 1e6:.3f} MB at most"
+        return f"{self.planned / 1e6:.3f} MB are planned for its arrays, {self.left / 1e6:.3f} MB leave it"
 
     def _cells(self, r: Row, total: float) -> list[str]:
         cells = [r.name, str(r.calls), f"{r.bytes / 1e6:.3f}", f"{r.flops / 1e6:.3f}" if r.flops else ""]
