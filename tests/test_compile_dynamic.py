@@ -294,6 +294,8 @@ BRANCHES = {
     "on one size": lambda x: x.exp() if x.shape[0] == 7 else x.neg(),
     "a loop": lambda x: sum((row * 2 for row in x), x[0]),
     "a square": lambda x: x * x.shape[0] ** 2,
+    "a number too large for some sizes": lambda x: x.double() * (0.25e308 * x.shape[0]),
+    "a constant too large for some sizes": lambda x: x * minigrad.tensor(0.5e38 * x.shape[0]),
     "a root": lambda x: x / x.shape[0] ** 0.5,
     "a half": lambda x: x[: x.shape[0] // 2],
     "a capped size": lambda x: x[: min(x.shape[0], 4)],

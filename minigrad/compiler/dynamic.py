@@ -136,7 +136,7 @@ def exactly(n: int) -> Callable[..., Any]:
     def number(x: Any, y: Any, rounded: Callable[[Any], Any] | None = None) -> Any:
         try:
             value = x.at(n) if type(x) is Number else x
-        except ZeroDivisionError:
+        except (ZeroDivisionError, OverflowError):
             raise Differs from None
         if same(value, y) or (
             rounded is not None and type(value) is type(y) and rounded(value) == rounded(y)
@@ -326,11 +326,12 @@ def together(number: Callable[..., Any], x: Any, y: Any, arguments: list[Any]) -
     if not alike(x, y, arguments):
         raise Differs
     pair, a, b = Pair(number), parts_of(x), parts_of(y)
-    forward = pair.program(a.forward, b.forward)
-    backward = None
-    if a.backward is not None and b.backward is not None:
-        pair.each(x.backward.saved, y.backward.saved)
-        backward = pair.program(a.backward, b.backward)
+    with np.errstate(all="ignore"):  # a number of the program may be too large at this size
+        forward = pair.program(a.forward, b.forward)
+        backward = None
+        if a.backward is not None and b.backward is not None:
+            pair.each(x.backward.saved, y.backward.saved)
+            backward = pair.program(a.backward, b.backward)
     return Parts(forward, backward, pair.part(a.roots, b.roots), pair.part(a.views, b.views))
 
 
