@@ -240,4 +240,27 @@ def test_a_report_says_what_is_planned_and_what_leaves():
     report, plan = compiled.report(), compiled._last.planned.plan
     leaving = 4 + 4 * (16 * 32 + 32 + 32 + 32 + 32 * 4 + 4)  # the loss, and every parameter's gradient
     assert report.planned == plan.size > 0 and report.left == leaving and report.peak == plan.size + leaving
-    assert f"{plan.size / 1e6:.3f} MB are planned for its arrays, {leaving / 1e6:.3f} MB leave it" in str(report)
+    assert f"{plan.size / 1e6:.3f} MB are planned for its arrays, {leaving / 1e6:.3f} MB leave it" in str(
+        report
+    )
+
+
+def test_another_array_module_is_compiled_without_a_plan(monkeypatch):
+    import strict_module
+
+    from minigrad import backend
+
+    monkeypatch.setattr(backend, "MODULES", dict(backend.MODULES))
+    monkeypatch.setattr(backend, "BY_TYPE", dict(backend.BY_TYPE))
+    module = backend.register_array_module(
+        "strict", strict_module.Module(), strict_module.Array, from_numpy=strict_module.from_numpy,
+        to_numpy=strict_module.to_numpy, shares_memory=lambda a, b: np.may_share_memory(a._inside, b._inside),
+    )  # fmt: skip
+    f = minigrad.compile(lambda x: (x * x).tanh() + x.exp().reshape(-1)[:3])
+    for seed in range(3):
+        array = np.random.default_rng(seed).normal(size=3)
+        ours = f(minigrad.autograd.wrap(module.from_numpy(array)))._array
+        assert type(ours) is strict_module.Array
+        np.testing.assert_array_equal(
+            strict_module.to_numpy(ours), f.function(minigrad.from_numpy(array)).numpy()
+        )

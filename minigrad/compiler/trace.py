@@ -260,7 +260,7 @@ class Tracer:
         )  # fmt: skip
         key, values = id(array), self._values
         values[key] = value
-        self._arrays[value] = weakref.ref(array, lambda _: values.pop(key, None))
+        self._arrays[value] = _reference(array, lambda _: values.pop(key, None))
         return value
 
     # ---- the end -----------------------------------------------------------------------------------------
@@ -353,7 +353,15 @@ class Tracer:
 def _while_alive(table: dict[int, Any], thing: Any, entry: Any = None) -> None:
     """Enters a thing by its identity for as long as that is its own."""
     key = id(thing)
-    table[key] = (entry, weakref.ref(thing, lambda _: table.pop(key, None)))
+    table[key] = (entry, _reference(thing, lambda _: table.pop(key, None)))
+
+
+def _reference(thing: Any, ended: Callable[[Any], Any]) -> Callable[[], Any]:
+    """A weak reference; to an array of a module that knows none, a strong one."""
+    try:
+        return weakref.ref(thing, ended)
+    except TypeError:
+        return lambda: thing
 
 
 class Settings:
