@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import autograd, backend, dtypes, errors
-from .autograd import Variable, wrap
+from .autograd import Variable, inner, wrap
 from .op import OPS, Op
 
 
@@ -227,7 +227,7 @@ class _Watch(autograd.capture):
         tally.output = tuple(tuple(t._array.shape) for t in _tensors(output))
 
     def _record(self, function: Callable[..., Any], m: Any, args: Any, attrs: Any, result: Any) -> None:
-        row, tally = self.rows.get(function), self.running[-1]
+        row, tally = self.rows.get(inner(function)), self.running[-1]
         if row is not None and result is not None:
             tally.flops += int(row.work(args, result[0] if isinstance(result, tuple) else result))
         if row is None or not row.view:

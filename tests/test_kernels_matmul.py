@@ -267,6 +267,14 @@ def test_the_rows_use_them(registered):
     assert all(np.allclose(a, b, rtol=1e-4, atol=1e-4) for a, b in zip(*found, strict=True))
 
 
+def test_a_summary_counts_what_a_kernel_does(registered):
+    found = []
+    for mode in ("require", "off"):
+        with minigrad.kernels(mode):
+            found.append(minigrad.summary(minigrad.nn.Linear(784, 128), (32, 784)).flops)
+    assert found == [2 * 32 * 784 * 128] * 2
+
+
 # ---- threads --------------------------------------------------------------------------------------------
 
 
