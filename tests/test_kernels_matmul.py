@@ -376,3 +376,25 @@ def test_a_fault_in_the_loops_is_caught(fault, monkeypatch, by_name):
         loop.load(np.dtype(np.float32))
     with pytest.raises(AssertionError):
         all_of_them(module)
+
+
+def test_nothing_is_compiled_for_a_product_that_is_too_small(monkeypatch):
+    asked = []
+    monkeypatch.setattr(loading.Lazy, "begin", lambda self: asked.append(self.name) or loading.COMPILING)
+    monkeypatch.setattr(loading.Lazy, "compile", lambda self: asked.append(self.name))
+    for name, large in (("linear", 3000), ("matmul", 400)):
+        row = OPS[name]
+        lazy = loading.Lazy(f"{name}_forward", None, numba_cpu._worth(f"{name}_forward"))
+        rule = loading.Lazy(f"{name}_gradient", None, numba_cpu._worth(f"{name}_gradient"))
+        kernel = backend.Kernel(lazy, rule if name == "linear" else None, "numba")
+        monkeypatch.setattr(row, "kernels", {("numba", "cpu", np.dtype("float32")): kernel})
+        x, w = minigrad.rand(1, 784), minigrad.rand(784, 128)
+        call = (
+            (lambda x, w: x @ w) if name == "matmul" else lambda x, w: minigrad.nn.functional.linear(x, w.T)
+        )
+        with minigrad.kernels("auto"):
+            call(x, w.requires_grad_()).sum().backward()
+            assert asked == []
+            call(minigrad.rand(large // 100, 784), w)
+        assert asked == [f"{name}_forward"]
+        asked.clear()

@@ -62,6 +62,13 @@ BY_HAND = {
 }
 # the same, where NumPy's BLAS leaves half of the machine's vectors unused
 BESIDE_BLAS = {"linear": ("matmul", BOTH[:1], 512), "matmul": ("matmul", BOTH[:1], 512)}
+MULTIPLICATIONS = 300_000  # fewer of which are the BLAS's
+# of what a kernel's arguments are: two operands of a product, in whose sizes its multiplications are
+PRODUCTS: dict[str, Callable[..., int]] = {
+    "linear_forward": lambda x, weight, *rest: x.size * len(weight),
+    "linear_gradient": lambda g, x, weight, *rest: g.size * weight.shape[-1],
+    "matmul_forward": lambda x, y: x.size * y.shape[-1],
+}
 FORWARD_ONLY = {
     "matmul",
     "unembed",
@@ -96,6 +103,12 @@ def _by_hand(module: str, name: str, dtype: str) -> Callable[[], Any]:
         return kernel
 
     return make
+
+
+def _worth(name: str) -> Callable[..., bool] | None:
+    """Whether a call of a product's kernel has enough multiplications."""
+    count = PRODUCTS.get(name)
+    return None if count is None else lambda *args: count(*args) >= MULTIPLICATIONS
 
 
 def _generated(row: Op, part: str, attrs: tuple[Any, ...]) -> Callable[[], Any]:
@@ -168,8 +181,10 @@ def register() -> None:
     for name, (module, dtypes, least) in by_hand.items():
         row = OPS[name]
         for dtype in dtypes:
-            forward = Lazy(f"{name}_forward", _by_hand(module, f"{name}_forward", dtype))
-            gradient = Lazy(f"{name}_gradient", _by_hand(module, f"{name}_gradient", dtype))
+            forward, gradient = (
+                Lazy(f"{name}_{part}", _by_hand(module, f"{name}_{part}", dtype), _worth(f"{name}_{part}"))
+                for part in ("forward", "gradient")
+            )
             known = name not in FORWARD_ONLY
             backend.register_kernel(
                 SET, name, forward, gradient if known else None, dtypes=(dtype,), least=least

@@ -27,6 +27,7 @@ from minigrad.backend import Declined
 if TYPE_CHECKING:
     from pathlib import Path
 
+SMALL = Declined("too small to pay")
 COMPILING = Declined("it is being compiled: minigrad.warmup() does that ahead")
 
 _compiler = threading.RLock()  # held while something compiles
@@ -38,16 +39,21 @@ _stopped: Declined | None = None
 
 
 class Lazy:
-    """A kernel that ``make`` compiles: called as the row is, it declines until it is ready."""
+    """A kernel that ``make`` compiles: called as the row is, it declines until it is ready.
 
-    def __init__(self, name: str, make: Callable[[], Any]) -> None:
-        self.name, self.make = name, make
+    ``worth`` says of a call's arguments whether it would be taken under "auto": nothing is compiled for one that wouldn't.
+    """
+
+    def __init__(self, name: str, make: Callable[[], Any], worth: Callable[..., bool] | None = None) -> None:
+        self.name, self.make, self.worth = name, make, worth
         self.run: Any = None
         self.state: Declined | None = None
 
     def __call__(self, m: Any, *args: Any, **attrs: Any) -> Any:
         run = self.run
         if run is None:
+            if self.worth is not None and backend.current_kernels() == "auto" and not self.worth(*args):
+                return SMALL
             if backend.kernels_wait():
                 self.compile()
             else:

@@ -22,8 +22,9 @@ from numba.extending import intrinsic
 from minigrad import backend
 from minigrad.backend import Declined
 
+from . import MULTIPLICATIONS
 from .attention import _heads
-from .loading import empty, kernel, loop
+from .loading import SMALL, empty, kernel, loop
 from .mathematics import f32
 from .vectors import (
     _FLOAT,
@@ -42,9 +43,7 @@ from .vectors import (
 FAST = ("contract", "reassoc", "nsz")
 RATE = 200.0  # flops a nanosecond
 FEW = 64  # rows up to which inner products win
-LEAST = 300_000  # products of two numbers, fewer of which are the BLAS's
 SHAPES = Declined("its operands are vectors, empty or don't fit: the reference says so")
-SMALL = Declined("too small to pay")
 PANEL = COLUMNS * WIDTH  # columns of a packed panel
 DEPTH, ROWS, WIDE = 192, 96, 12  # of a block: rows of the right, rows of the left operand, panels
 
@@ -291,7 +290,7 @@ def _loses(a: Any, b: Any) -> bool:
     """Is the BLAS quicker? Who asks for the kernels by their name gets them all the same."""
     (rows, depth), columns = a.shape[2:], b.shape[3]
     few = 2 if _adjacent(a, b) else 8
-    loses = rows * depth * columns < LEAST or min(rows, columns) < few
+    loses = rows * depth * columns < MULTIPLICATIONS or min(rows, columns) < few
     return loses and backend.current_kernels() == "auto"
 
 
