@@ -176,6 +176,17 @@ def keep_freed_memory() -> None:
     np.empty(32 * 2**20 - 2**16, np.uint8)
 
 
+def give_back_freed_memory() -> None:
+    """Has glibc's allocator give the system what it kept of freed blocks (malloc_trim(3)); others don't mind.
+
+    For when a step's arrays have been freed and the next step's will be in memory of their own.
+    """
+    import ctypes
+
+    with contextlib.suppress(AttributeError, OSError, TypeError):
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 def module_of(array: Any) -> ArrayModule:
     """The array module that an array belongs to."""
     found = BY_TYPE.get(type(array))

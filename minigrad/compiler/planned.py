@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from .. import backend
 from . import fusion
 from .emit import Source
 from .lowering import lowered, without_repeats
@@ -51,7 +52,8 @@ class Planned:
         if not self.used or not arena.lock.acquire(False):
             return self.anew(*arrays)
         try:
-            if self.memory is not arena.memory:
+            if self.memory is not arena.memory:  # the first call since it was traced, whose arrays are gone
+                backend.give_back_freed_memory()
                 self.memory = arena.of(self.plan.size)
                 self.function = self.source.function(self.memory)
             return self.function(*arrays)
