@@ -27,3 +27,15 @@ def _same_numbers():
     import minigrad
 
     minigrad.manual_seed(0)
+
+
+@pytest.fixture
+def nothing_compiles():
+    """No kernel is compiled in the background while a test counts objects or bytes."""
+    from minigrad.kernels.numba_cpu import loading
+
+    import minigrad
+
+    loading.wait()
+    with minigrad.kernels("off"):
+        yield

@@ -470,7 +470,7 @@ def test_what_needs_no_gradient_is_not_recorded():
 
 
 @pytest.fixture
-def no_collector():
+def no_collector(nothing_compiles):
     gc.collect()
     gc.disable()
     yield

@@ -166,6 +166,7 @@ def test_what_torch_saves_is_read_and_what_we_save_torch_reads(path):
 # ---- laziness
 
 
+@pytest.mark.usefixtures("nothing_compiles")
 def test_opening_a_sparse_file_of_1_gb_is_quick_and_takes_no_memory(path):
     size = 2**30
     with open(path, "wb") as f:

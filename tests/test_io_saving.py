@@ -356,6 +356,7 @@ def test_loaded_tensors_are_copies_and_mapped_ones_are_private(tmp_path):
         minigrad.load(io.BytesIO(before), mmap=True)
 
 
+@pytest.mark.usefixtures("nothing_compiles")
 def test_a_mapped_file_is_not_read_until_it_is_touched(tmp_path):
     path, n = tmp_path / "m", 2**28
     header = next(pieces({"x": np.broadcast_to(np.float32(0), n)}))
@@ -687,6 +688,7 @@ def touch(obj, limit):
             touch(x, limit)
 
 
+@pytest.mark.usefixtures("nothing_compiles")
 def test_10_000_mutated_files_load_within_their_bytes_or_raise_the_one_error(tmp_path):
     rng = random.Random(0)
     corpus = [
