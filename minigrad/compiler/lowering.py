@@ -8,7 +8,7 @@ value read by Python, fancy indexing, a function without ``out``) stays one call
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -34,164 +34,143 @@ class Lowered(NamedTuple):
 
 def lowered(program: Program, array_of: Callable[[Value], Any]) -> Lowered:
     """The program with every row that can be written down as primitives."""
-    parts: dict[Value, Part] = {}
-    layouts: dict[Value, Part] = {}
-    arrays: dict[Value, Any] = {v: array_of(v) for v in program.outside()}
-    for v, a in arrays.items():
-        if in_memory_order(a).flags.c_contiguous:
-            parts[v] = layouts[v] = whole(v, a)
-    lines: list[Any] = []
-    number, written = itertools.count(1), set[Value]()
+    state, lines = _Lowering(program, array_of), list[Any]()
     last = {v: i for i, line in enumerate(program.lines) for v in line.reads()}
-    outside = {*arrays}
+    outside = {*state.arrays}
     for i, line in enumerate(program.lines):
-        lines += _lowered(line, parts, layouts, arrays, array_of, number, written)
-        needed = {parts[v].value for v in parts if last.get(v, -1) > i}
-        for v in [v for v in arrays if v not in needed and v not in outside]:
-            del arrays[v]
-    return Lowered(
-        Program(lines, program.arguments, program.tensors, program.constants, program.outputs),
-        parts,
-        layouts,
-        written,
-    )
+        lines += state.lowered(line)
+        needed = {state.parts[v].value for v in state.parts if last.get(v, -1) > i}
+        for v in [v for v in state.arrays if v not in needed and v not in outside]:
+            del state.arrays[v]
+    made = Program(lines, program.arguments, program.tensors, program.constants, program.outputs)
+    return Lowered(made, state.parts, state.layouts, state.written)
 
 
-def _lowered(
-    line: Any,
-    parts: dict[Value, Part],
-    layouts: dict[Value, Part],
-    arrays: dict[Value, Any],
-    array_of: Any,
-    number: Iterator[int],
-    written: set[Value],
-) -> list[Any]:
-    """A line as primitives if it can be, else itself; what its results are is entered."""
-    if _may_be(line) and all(v in parts for v in line.reads()):
-        try:
-            write = _written if reference_of(inner(line.function)) is None else _placed
-            return [*write(line, parts, layouts, arrays, number, written)]
-        except Exception:  # Opaque, or what a recorded array can't do
-            pass
-    if isinstance(line, Fusion):
-        for r in (*line.kernel.results, *line.kernel.sums):
-            if r.value in line.results:
-                arrays[r.value] = laid(r)
-                parts[r.value] = layouts[r.value] = whole(r.value, arrays[r.value])
-                written.add(r.value)
+class _Lowering:
+    """What is known so far: of each value what part it is of whose memory, and, of owners, layout and an array like it."""
+
+    def __init__(self, program: Program, array_of: Callable[[Value], Any]) -> None:
+        self.array_of = array_of
+        self.parts: dict[Value, Part] = {}
+        self.layouts: dict[Value, Part] = {}
+        self.arrays: dict[Value, Any] = {v: array_of(v) for v in program.outside()}
+        self.written: set[Value] = set()
+        self.number = itertools.count(1)
+        for v, a in self.arrays.items():
+            if in_memory_order(a).flags.c_contiguous:
+                self.owns(v, a)
+
+    def owns(self, v: Value, array: Any) -> None:
+        """A value is in memory of its own, laid out as this array."""
+        self.arrays[v] = array
+        self.layouts[v] = whole(v, array)
+        self.parts.setdefault(v, self.layouts[v])
+
+    def lowered(self, line: Any) -> list[Any]:
+        """A line as primitives if it can be, else itself; what its results are is entered."""
+        if _may_be(line) and all(v in self.parts for v in line.reads()):
+            try:
+                return self.row(line) if reference_of(inner(line.function)) is None else [self.kernel(line)]
+            except Exception:  # Opaque, or what a recorded array can't do
+                pass
+        if isinstance(line, Fusion):
+            for r in (*line.kernel.results, *line.kernel.sums):
+                if r.value in line.results:
+                    self.owns(r.value, laid(r))
+                    self.written.add(r.value)
+            return [line]
+        for v in line.results:
+            known = v is None or v in self.parts or isinstance(line, ReadGrad)
+            if not known and not v.view and v.contiguous:
+                self.owns(v, self.array_of(v))
         return [line]
-    for v in line.results:
-        if (
-            v is not None
-            and not isinstance(line, ReadGrad)
-            and v not in parts
-            and not v.view
-            and v.contiguous
-        ):
-            arrays[v] = array_of(v)
-            parts[v] = layouts[v] = whole(v, arrays[v])
-    return [line]
+
+    def row(self, line: Line) -> list[Any]:
+        """The primitives of a row's own function."""
+        tape = Tape(line, self.number)
+        for v in dict.fromkeys(self.parts[v].value for v in line.reads()):
+            tape.know(v, self.arrays[v])
+
+        def given(x: Any) -> Any:
+            if not isinstance(x, Value):
+                return x
+            p = self.parts[x]
+            return tape.recorded(at(self.arrays[p.value], p), p.value)
+
+        args, attrs = replaced(line.args, given), replaced(line.attrs, given)
+        with np.errstate(all="ignore"):
+            result = line.function(Namespace(tape), *args, **attrs)
+        found: list[tuple[Value, Part]] = []
+        for value, r in zip(line.results, _results(line, result), strict=True):
+            if value is None:
+                continue
+            if r is None or not isinstance(r, (np.ndarray, np.generic)):
+                raise Opaque("a result is no array")
+            r = tape.recorded(tape.copied(np.asarray(r))) if type(r) is not Recorded else r
+            part = tape.part(r)
+            if part.shape != value.shape or part.dtype != value.dtype:
+                raise Opaque("a result has another form")
+            found.append((value, part))
+        self._enter(tape, found)
+        return [*tape.lines]
+
+    def kernel(self, line: Line) -> Placed:
+        """A kernel's call, its results where they are asked for; it runs once more, to see what it asks for."""
+        tape, asked = Tape(line, self.number), list[Any]()
+
+        def give(shape: Any, dtype: Any) -> Any:
+            asked.append(plain(tape.fresh(np.empty(shape, dtype))))
+            return asked[-1]
+
+        given = lambda x: at(self.arrays[self.parts[x].value], self.parts[x]) if isinstance(x, Value) else x  # noqa: E731
+        backend.PLACES.given = give
+        try:
+            with np.errstate(all="ignore"):
+                made = line.function(line.m, *replaced(line.args, given), **replaced(line.attrs, given))
+        finally:
+            backend.PLACES.given = None
+        results = _results(line, made)
+        if not asked:
+            raise Opaque("it asks for no memory")
+        inside = [
+            v is not None and any(np.may_share_memory(a, r) for a in asked)
+            for v, r in zip(line.results, results, strict=True)
+        ]
+        self._enter(
+            tape,
+            [(v, tape.part(r)) for v, r, yes in zip(line.results, results, inside, strict=True) if v and yes],
+        )
+        placed = {
+            i: self.parts[v] for i, (v, yes) in enumerate(zip(line.results, inside, strict=True)) if v and yes
+        }
+        rest = [None if yes else v for v, yes in zip(line.results, inside, strict=True)]
+        for v, r in zip(rest, map(np.asarray, results), strict=True):
+            if v is not None and v not in self.parts and not v.view and v.contiguous and r.flags.c_contiguous:
+                self.owns(v, r)
+        part = lambda x: self.parts[x] if isinstance(x, Value) else x  # noqa: E731
+        args, kwargs = tuple(replaced(line.args, part)), dict(replaced(line.attrs, part))
+        memory = tuple([self.layouts[v] for v in tape.made])
+        return Placed(line.function, line.name, args, kwargs, line, results=rest, given=memory, placed=placed)
+
+    def _enter(self, tape: Tape, found: list[tuple[Value, Part]]) -> None:
+        """The results of a line as parts of what it made, and that."""
+        for value, part in found:
+            self.parts[value] = tape.named(value, part)
+        self.written.update(tape.made)
+        for v, array in tape.made.items():
+            self.owns(v, array)
+
+
+def _results(line: Line, made: Any) -> list[Any]:
+    found = list(made) if type(made) in (tuple, list) else [made]
+    if len(found) != len(line.results):
+        raise Opaque("its results are in another form")
+    return found
 
 
 def _may_be(line: Any) -> bool:
     """Is it a row, a rule or a kernel on NumPy's arrays?"""
     return isinstance(line, Line) and line.m is np and line.pure
-
-
-def _written(
-    line: Line,
-    parts: dict[Value, Part],
-    layouts: dict[Value, Part],
-    arrays: dict[Value, Any],
-    number: Iterator[int],
-    all_written: set[Value],
-) -> list[Primitive]:
-    """A line's primitives; what its results are is entered in ``parts``."""
-    tape = Tape(line, number)
-    for v in dict.fromkeys(parts[v].value for v in line.reads()):
-        tape.know(v, arrays[v])
-
-    def given(x: Any) -> Any:
-        if not isinstance(x, Value):
-            return x
-        p = parts[x]
-        return tape.recorded(at(arrays[p.value], p), p.value)
-
-    args, attrs = replaced(line.args, given), replaced(line.attrs, given)
-    with np.errstate(all="ignore"):
-        result = line.function(Namespace(tape), *args, **attrs)
-    results = list(result) if type(result) in (tuple, list) else [result]
-    if len(results) != len(line.results):
-        raise Opaque("its results are in another form")
-    found: list[tuple[Value, Part]] = []
-    for value, r in zip(line.results, results, strict=True):
-        if value is None:
-            continue
-        if r is None or (not isinstance(r, np.ndarray) and not isinstance(r, np.generic)):
-            raise Opaque("a result is no array")
-        r = tape.recorded(tape.copied(np.asarray(r))) if type(r) is not Recorded else r
-        part = tape.part(r)
-        if part.shape != value.shape or part.dtype != value.dtype:
-            raise Opaque("a result has another form")
-        found.append((value, part))
-    for v, part in found:
-        own = tape.named(v, part)
-        parts[v] = own
-    all_written.update(tape.made)
-    for made, array in tape.made.items():
-        arrays[made], layouts[made] = array, whole(made, array)
-        parts.setdefault(made, layouts[made])
-    return tape.lines
-
-
-def _placed(
-    line: Line,
-    parts: dict[Value, Part],
-    layouts: dict[Value, Part],
-    arrays: dict[Value, Any],
-    number: Iterator[int],
-    all_written: set[Value],
-) -> list[Primitive]:
-    """A kernel's call, its results where they are asked for; it runs once more, to see what it asks for."""
-    tape, asked = Tape(line, number), list[Any]()
-
-    def give(shape: Any, dtype: Any) -> Any:
-        asked.append(plain(tape.fresh(np.empty(shape, dtype))))
-        return asked[-1]
-
-    given = lambda x: at(arrays[parts[x].value], parts[x]) if isinstance(x, Value) else x  # noqa: E731
-    backend.PLACES.given = give
-    try:
-        with np.errstate(all="ignore"):
-            made = line.function(line.m, *replaced(line.args, given), **replaced(line.attrs, given))
-    finally:
-        backend.PLACES.given = None
-    results = made if type(made) in (tuple, list) else (made,)
-    if not asked or len(results) != len(line.results):
-        raise Opaque("it asks for no memory")
-    placed: dict[int, Part] = {}
-    for i, (v, r) in enumerate(zip(line.results, results, strict=True)):
-        if v is not None and any(np.may_share_memory(a, r) for a in asked):
-            placed[i] = tape.part(r)
-    for i, part in placed.items():
-        value: Any = line.results[i]
-        parts[value] = tape.named(value, part)
-        placed[i] = parts[value]
-    into_memory = tuple([whole(v, a) for v, a in tape.made.items()])
-    all_written.update(tape.made)
-    for v, a in tape.made.items():
-        arrays[v], layouts[v] = a, whole(v, a)
-        parts.setdefault(v, layouts[v])
-    rest = [None if i in placed else v for i, v in enumerate(line.results)]
-    for v, r in zip(rest, map(np.asarray, results), strict=True):
-        if v is not None and v not in parts and not v.view and v.contiguous and r.flags.c_contiguous:
-            arrays[v], parts[v] = r, whole(v, r)
-            layouts[v] = parts[v]
-    args = tuple(replaced(line.args, lambda x: parts[x] if isinstance(x, Value) else x))
-    kwargs = dict(replaced(line.attrs, lambda x: parts[x] if isinstance(x, Value) else x))
-    return [
-        Placed(line.function, line.name, args, kwargs, line, results=rest, given=into_memory, placed=placed)
-    ]
 
 
 def laid(result: Any) -> Any:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import backend
-from .program import Line, Value
+from .program import Line, Value, things_in
 
 
 class Part(NamedTuple):
@@ -57,7 +57,7 @@ class Primitive:
 
     def parts(self) -> list[Part]:
         """Every operand and result in memory."""
-        return [*parts_in((self.args, self.kwargs))]
+        return [*things_in((self.args, self.kwargs), Part)]
 
 
 @dataclass(eq=False)
@@ -75,7 +75,7 @@ class Placed(Primitive):
         return self.given
 
     def parts(self) -> list[Part]:
-        return [*parts_in((self.args, self.kwargs)), *self.given]
+        return [*things_in((self.args, self.kwargs), Part), *self.given]
 
 
 def into(given: tuple[Any, ...], placed: Any, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
@@ -103,19 +103,8 @@ def into(given: tuple[Any, ...], placed: Any, function: Callable[..., Any], *arg
     return made
 
 
-def parts_in(nest: Any) -> Iterator[Part]:
-    """The parts in a nest of lists, tuples and dicts."""
-    if type(nest) is Part:
-        yield nest
-    elif isinstance(nest, (list, tuple)):
-        for x in nest:
-            yield from parts_in(x)
-    elif isinstance(nest, dict):
-        for x in nest.values():
-            yield from parts_in(x)
-
-
 def each(nest: Any, change: Callable[[Any], Any]) -> Any:
+    """The nest with ``change`` applied to its leaves, of which a part is one."""
     if type(nest) is dict:
         return {k: each(v, change) for k, v in nest.items()}
     return type(nest)(each(v, change) for v in nest) if type(nest) in (list, tuple) else change(nest)

@@ -148,16 +148,21 @@ class Program:
         return list(dict.fromkeys([*self.outside(), *made]))
 
 
-def values_in(nest: Any) -> Iterator[Value]:
-    """The values in a nest of lists, tuples and dicts, in order."""
-    if isinstance(nest, Value):
+def things_in(nest: Any, kind: type) -> Iterator[Any]:
+    """The things of a kind in a nest of lists, tuples and dicts, in order."""
+    if isinstance(nest, kind):
         yield nest
     elif isinstance(nest, (list, tuple)):
         for part in nest:
-            yield from values_in(part)
+            yield from things_in(part, kind)
     elif isinstance(nest, dict):
         for part in nest.values():
-            yield from values_in(part)
+            yield from things_in(part, kind)
+
+
+def values_in(nest: Any) -> Iterator[Value]:
+    """The values in a nest."""
+    return things_in(nest, Value)
 
 
 def replaced(nest: Any, change: Callable[[Any], Any]) -> Any:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from .primitives import Part, Primitive, each, in_memory_order, whole
-from .program import Line, Value, replaced
+from .program import Line, Value, replaced, things_in
 
 
 class Opaque(Exception):
@@ -152,7 +152,7 @@ class Recorded(np.ndarray):
         return target
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        tape = next(recorded_in((args, kwargs))).tape
+        tape = next(things_in((args, kwargs), Recorded)).tape
         if function is np.where and len(args) == 3 and not kwargs:
             condition, a, b = args
             made = tape.fresh(np.where(plain(condition), plain(a), plain(b)))
@@ -237,17 +237,6 @@ for _name in (
         setattr(Recorded, _name, Recorded._refuse)
 
 
-def recorded_in(nest: Any) -> Iterator[Recorded]:
-    if type(nest) is Recorded:
-        yield nest
-    elif isinstance(nest, (list, tuple)):
-        for x in nest:
-            yield from recorded_in(x)
-    elif isinstance(nest, dict):
-        for x in nest.values():
-            yield from recorded_in(x)
-
-
 def tape_result(tape: Tape, result: Any) -> Any:
     """What a function of NumPy made of recorded arrays: views of them, or what ufuncs wrote."""
     if isinstance(result, (tuple, list)):
@@ -276,7 +265,7 @@ class Namespace:
             result = found(*args, **kwargs)
             if found in _SHAPES:
                 return result
-            if next(recorded_in((args, kwargs)), None) is not None:
+            if next(things_in((args, kwargs), Recorded), None) is not None:
                 return tape_result(self.tape, result)
             return self._constant(name, result, args, kwargs)
 
@@ -300,7 +289,7 @@ class Namespace:
 
     def asarray(self, x: Any, dtype: Any = None) -> Any:
         if type(x) is not Recorded:
-            if next(recorded_in(x), None) is not None:
+            if next(things_in(x, Recorded), None) is not None:
                 raise Opaque("an array is made of several")
             return np.asarray(x, dtype)
         return x if dtype is None or x.dtype == dtype else x.astype(dtype)
