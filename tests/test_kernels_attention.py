@@ -2,9 +2,6 @@
 
 import itertools
 import math
-import sys
-import types
-from pathlib import Path
 
 import numpy as np
 import op_cases
@@ -17,6 +14,7 @@ from minigrad.op import OPS
 pytest.importorskip("numba")
 
 from minigrad.kernels.numba_cpu import attention, loading, mathematics, vectors
+from rebuilt import MACHINES, built
 
 ROW = OPS["scaled_dot_product_attention"]
 KEY = ("numba", "cpu", np.dtype(np.float32))
@@ -309,33 +307,7 @@ def test_the_power_of_a_falling_exponent_is_within_a_unit_in_the_last_place():
     assert np.array_equal(found, np.array([0, 0, 0, np.nan, 1], np.float32), equal_nan=True)
 
 
-MACHINES = {"AVX-512": (16, 32), "AVX2": (8, 16), "NEON": (4, 32), "SSE": (4, 16)}
 ANSWERS = {"AVX-512": {"avx512f": True, "avx2": True}, "AVX2": {"avx2": True, "avx512f": False}, "NEON": {"neon": True}, "SSE": {}}  # fmt: skip
-_numbers = itertools.count()
-
-
-def built(monkeypatch, *faults, machine=None):
-    """The kernels from their source with lines replaced, compiled for themselves and not kept."""
-
-    def refuse(*args):
-        raise OSError("not kept")
-
-    monkeypatch.setattr(loading, "_keep", refuse)
-    number, modules = next(_numbers), {}
-    sources = {m: Path(m.__file__).read_text() for m in (vectors, attention)}
-    for old, new in faults:
-        assert sum(text.count(old) for text in sources.values()) == 1, old
-        sources = {m: text.replace(old, new) for m, text in sources.items()}
-    for original, text in sources.items():
-        name = f"{original.__name__}_{number}"
-        made = modules[original] = types.ModuleType(name)
-        made.__package__ = attention.__package__
-        monkeypatch.setitem(sys.modules, name, made)
-        text = text.replace("from .vectors import", f"from .vectors_{number} import")
-        if machine is not None:
-            text = text.replace("REGISTERS = _machine()", f"REGISTERS = {MACHINES[machine]}")
-        exec(compile(text, f"{name}.py", "exec"), vars(made))
-    return modules[attention]
 
 
 def loaded(module, part):
@@ -359,7 +331,7 @@ def test_a_system_that_llvm_does_not_know_gets_the_narrowest_vectors(monkeypatch
 
 def test_vectors_of_another_machine_give_the_same(monkeypatch):
     machine = "NEON" if MACHINES["AVX2"][0] == vectors.WIDTH else "AVX2"
-    module = built(monkeypatch, machine=machine)
+    module = built(monkeypatch, attention, machine=machine)
     assert MACHINES[machine][0] == module.WIDTH
     rng = np.random.default_rng(0)
     for part in ("forward", "gradient"):
@@ -398,7 +370,7 @@ def test_a_fault_in_the_loops_is_caught(fault, monkeypatch):
     cases = list(fault_cases(np.random.default_rng(0)))
     for operands, attrs in cases:
         check(operands, attrs, parts=[part])
-    module = built(monkeypatch, (old, new))
+    module = built(monkeypatch, attention, (old, new))
     loaded(module, part)
 
     def all_of_them():

@@ -2,9 +2,7 @@
 
 import itertools
 import math
-import sys
 import types
-from pathlib import Path
 
 import numpy as np
 import op_cases
@@ -17,6 +15,7 @@ from minigrad.op import OPS
 pytest.importorskip("numba")
 
 from minigrad.kernels.numba_cpu import loading, matmul, vectors
+from rebuilt import MACHINES, built
 
 from minigrad.kernels import numba_cpu
 
@@ -305,37 +304,10 @@ def test_shared_work_has_the_bits_of_unshared_work_two_hundred_times(shape, monk
 
 # ---- faults are caught ----------------------------------------------------------------------------------
 
-MACHINES = {"AVX-512": (16, 32), "AVX2": (8, 16), "NEON": (4, 32)}
-_numbers = itertools.count()
-
-
-def built(monkeypatch, *faults, machine=None):
-    """The kernels from their source with lines replaced, compiled for themselves and not kept."""
-
-    def refuse(*args):
-        raise OSError("not kept")
-
-    monkeypatch.setattr(loading, "_keep", refuse)
-    number, modules = next(_numbers), {}
-    sources = {m: Path(m.__file__).read_text() for m in (vectors, matmul)}
-    for old, new in faults:
-        assert sum(text.count(old) for text in sources.values()) == 1, old
-        sources = {m: text.replace(old, new) for m, text in sources.items()}
-    for original, text in sources.items():
-        name = f"{original.__name__}_of_matmul_{number}"
-        made = modules[original] = types.ModuleType(name)
-        made.__package__ = matmul.__package__
-        monkeypatch.setitem(sys.modules, name, made)
-        text = text.replace("from .vectors import", f"from .vectors_of_matmul_{number} import")
-        if machine is not None:
-            text = text.replace("REGISTERS = _machine()", f"REGISTERS = {MACHINES[machine]}")
-        exec(compile(text, f"{name}.py", "exec"), vars(made))
-    return modules[matmul]
-
 
 def test_vectors_of_another_machine_give_the_same(monkeypatch, by_name):
     machine = "NEON" if MACHINES["AVX2"][0] == W else "AVX2"
-    module = built(monkeypatch, machine=machine)
+    module = built(monkeypatch, matmul, machine=machine)
     assert MACHINES[machine][0] == module.WIDTH != W
     for loop in module.linear_gradient.loops:
         loop.load(np.dtype(np.float32))
@@ -368,7 +340,7 @@ def test_a_fault_in_the_loops_is_caught(fault, monkeypatch, by_name):
             check(rng, *shape, module=module, part=part)
 
     all_of_them(matmul)
-    module = built(monkeypatch, FAULTS[fault])
+    module = built(monkeypatch, matmul, FAULTS[fault])
     loops = module.linear_gradient.loops
     if "columns' sums" in fault:  # the others are compiled already
         module._products.entries = matmul._products.entries
