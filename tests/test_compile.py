@@ -682,27 +682,28 @@ def test_any_program_in_blocks_replays_to_the_same_bits(instructions):
         replays_to_the_same_bits(instructions)
 
 
+def ran(call, seed, dtype=float):
+    """What a drawn program gives for drawn operands: results, operands and their gradients; or that a save is stale."""
+    rng = np.random.default_rng(seed)
+    minigrad.manual_seed(seed)
+    leaves = [minigrad.tensor(rng.normal(size=s).astype(dtype)).requires_grad_() for s in ((3, 4), (4,))]
+    out = call(*leaves)
+    total = [(t * (k + 0.5)).sum() for k, t in enumerate(out) if t.requires_grad]
+    found = [t.detach() for t in (*out, *leaves)]
+    try:
+        if total:
+            sum(total[1:], total[0]).backward()
+    except RuntimeError as e:
+        assert "modified by an inplace operation" in str(e)
+        return ["stale", *(t.numpy() for t in found)]
+    return [*(t.numpy() for t in found), *(None if t.grad is None else t.grad.numpy() for t in leaves)]
+
+
 def replays_to_the_same_bits(instructions):
     function = program(instructions)
     compiled = minigrad.compile(function)
     for seed in range(3):
-        runs = []
-        for call in (compiled, function):
-            rng = np.random.default_rng(seed)
-            minigrad.manual_seed(seed)
-            leaves = [minigrad.tensor(rng.normal(size=s)).requires_grad_() for s in ((3, 4), (4,))]
-            out = call(*leaves)
-            total = [(t * (k + 0.5)).sum() for k, t in enumerate(out) if t.requires_grad]
-            try:
-                if total:
-                    sum(total[1:], total[0]).backward()
-            except RuntimeError as e:
-                assert "modified by an inplace operation" in str(e)
-                runs.append(["stale", *(t.detach().numpy() for t in (*out, *leaves))])
-                continue
-            grads = [None if t.grad is None else t.grad.numpy() for t in leaves]
-            runs.append([*(t.detach().numpy() for t in (*out, *leaves)), *grads])
-        assert alike(*runs)
+        assert alike(*(ran(call, seed) for call in (compiled, function)))
     assert compiled.retraces == 0
 
 
