@@ -221,19 +221,14 @@ class Recorded(np.ndarray):
 _WRITTEN = {"shape", "dtype", "ndim", "size", "nbytes", "itemsize", "strides", "flags", "T", "mT", "base", "view",
             "transpose", "swapaxes", "squeeze", "sum", "mean", "min", "max", "prod", "any", "all", "clip",
             "real", "data", "ctypes", "device", "to_device"}  # fmt: skip  # views, shapes, and what ends in a ufunc
-for _name in (
-    *dir(np.ndarray),
-    "__bool__",
-    "__int__",
-    "__float__",
-    "__index__",
-    "__complex__",
-    "__contains__",
-):
-    _special = _name.startswith("__") and _name not in ("__bool__", "__int__", "__float__", "__index__", "__complex__",
-                                                        "__contains__", "__format__", "__array__", "__dlpack__",
-                                                        "__copy__", "__deepcopy__", "__reduce__", "__reduce_ex__")  # fmt: skip
-    if not _special and _name not in _WRITTEN and _name not in vars(Recorded):
+_READ = {"__bool__", "__int__", "__float__", "__index__", "__complex__", "__contains__", "__format__", "__array__",
+         "__dlpack__", "__copy__", "__deepcopy__", "__reduce__", "__reduce_ex__"}  # fmt: skip  # of a value, by Python
+for _name in {*dir(np.ndarray), *_READ}:
+    if (
+        (not _name.startswith("__") or _name in _READ)
+        and _name not in _WRITTEN
+        and _name not in vars(Recorded)
+    ):
         setattr(Recorded, _name, Recorded._refuse)
 
 
