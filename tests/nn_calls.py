@@ -128,6 +128,116 @@ LAYERS = [
     (lambda t: t.nn.PairwiseDistance(), X, floats(4, 6, low=0.0)),
     (lambda t: t.nn.PairwiseDistance(p=1, keepdim=True), X, floats(4, 6, low=0.0)),
 ]
+
+
+def called(t, base, names, *args, **options):
+    """A layer of the library's nn that takes the operands after the first ones under these names, and gives all it returns."""
+    positional = {"MultiheadAttention": 3, "TransformerEncoderLayer": 1, "TransformerEncoder": 1}.get(base, 2)
+
+    def forward(self, *arrays):
+        given = fixed | dict(zip(names, arrays[positional:], strict=True))
+        out = super(kind, self).forward(*arrays[:positional], **given)
+        if isinstance(out, tuple):
+            out = t.cat([x.reshape(-1) for x in out if x is not None])
+        return out
+
+    fixed = {
+        k: options.pop(k)
+        for k in ("need_weights", "average_attn_weights", "is_causal", "tgt_is_causal")
+        if k in options
+    }
+    kind = type(base, (getattr(t.nn, base),), {"forward": forward})
+    if base in ("TransformerEncoder", "TransformerDecoder"):
+        args = (getattr(t.nn, base + "Layer")(*args, **options), 2, t.nn.LayerNorm(args[0]))
+        options = {"enable_nested_tensor": False} if base == "TransformerEncoder" else {}
+    return kind(*args, **options)
+
+
+# 3 queries, 5 keys and values, 2 sequences, 4 wide, 2 heads; every query may attend to something
+LEFT_OUT = np.array([[0, 0, 1, 0, 1], [0, 1, 1, 0, 0], [0, 0, 0, 0, 1]], bool)
+PADDING = np.array([[0, 0, 0, 0, 1], [0, 0, 0, 1, 1]], bool)
+MASKS = {
+    "no mask": {},
+    "boolean": {"attn_mask": LEFT_OUT},
+    "added": {"attn_mask": floats(3, 5)},
+    "by head": {"attn_mask": np.stack([LEFT_OUT, ~LEFT_OUT, LEFT_OUT[::-1], LEFT_OUT])},
+    "added by head": {"attn_mask": floats(4, 3, 5)},
+    "padding": {"key_padding_mask": PADDING},
+    "added padding": {"key_padding_mask": floats(2, 5)},
+    "both": {"attn_mask": LEFT_OUT, "key_padding_mask": PADDING},
+    "both, added": {"attn_mask": floats(3, 5), "key_padding_mask": floats(2, 5)},
+}
+
+
+def sequences(batch_first, *lengths, width=4):
+    drawn = [floats(length, 2, width) for length in lengths]
+    return [x.swapaxes(0, 1) for x in drawn] if batch_first else drawn
+
+
+def square(masks):
+    """The masks of 3 queries to 5 keys as those of 5 tokens among themselves."""
+    return {k: np.concatenate([m, m[..., :2, :]], -2) if k == "attn_mask" else m for k, m in masks.items()}
+
+
+def layer(base, masks, arrays, *args, **options):
+    """A case of LAYERS: ``masks`` by the names of forward's arguments."""
+    return (lambda t: called(t, base, list(masks), *args, **options), *arrays, *masks.values())
+
+
+def attention(masks, *arrays, **options):
+    return layer("MultiheadAttention", masks, arrays, 4, 2, **options)
+
+
+def renamed(masks, attn_mask, key_padding_mask):
+    names = {"attn_mask": attn_mask, "key_padding_mask": key_padding_mask}
+    return {names[k]: m for k, m in masks.items()}
+
+
+Q, K, V = sequences(False, 3, 5, 5)
+CAUSAL = np.triu(np.ones((5, 5), bool), 1)
+ATTENTION = [
+    *[
+        attention(masks, *sequences(first, 3, 5, 5), batch_first=first, need_weights=weights)
+        for masks in MASKS.values() for first in (False, True) for weights in (False, True)
+    ],
+    attention({}, Q[:, 0], K[:, 0], V[:, 0]),
+    attention({}, Q[:, 0], K[:, 0], V[:, 0], batch_first=True, average_attn_weights=False),
+    attention({"attn_mask": LEFT_OUT, "key_padding_mask": PADDING[0]}, Q[:, 0], K[:, 0], V[:, 0]),
+    attention({"attn_mask": floats(2, 3, 5)}, Q[:, 0], K[:, 0], V[:, 0], need_weights=False),
+    attention({}, Q, floats(5, 2, 3), floats(5, 2, 6), kdim=3, vdim=6),
+    attention(MASKS["both"], Q, floats(5, 2, 3), V, kdim=3, need_weights=False, bias=False),
+    attention({}, Q, K, V, bias=False, average_attn_weights=False),
+    attention(MASKS["both"], Q, K, V, add_bias_kv=True),
+    attention(MASKS["both, added"], Q, K, V, add_bias_kv=True, add_zero_attn=True, need_weights=False),
+    attention(MASKS["padding"], Q, K, V, add_zero_attn=True, average_attn_weights=False),
+    attention({"attn_mask": CAUSAL}, K, K, V, is_causal=True),
+    attention({"attn_mask": CAUSAL}, K, K, V, is_causal=True, need_weights=False),
+    attention({"attn_mask": CAUSAL, "key_padding_mask": PADDING}, K, K, V, is_causal=True, need_weights=False),
+    attention({}, Q, K, V, dropout=1.0),
+    *[
+        layer("TransformerEncoderLayer", renamed(square(masks), "src_mask", "src_key_padding_mask"), sequences(first, 5),
+              4, 2, 7, 0.0, batch_first=first, norm_first=norm_first)
+        for masks in MASKS.values() for first in (False, True) for norm_first in (False, True)
+    ],
+    layer("TransformerEncoderLayer", {}, [K], 4, 2, 7, 0.0, "gelu", 0.1, bias=False),
+    layer("TransformerEncoderLayer", {"src_mask": CAUSAL}, [K], 4, 2, 7, 0.0, is_causal=True),
+    (lambda t: called(t, "TransformerEncoderLayer", [], 4, 2, 7, 0.0, t.nn.functional.silu), K[:, 0]),
+    (lambda t: called(t, "TransformerEncoderLayer", [], 4, 2, 7, 0.0, t.nn.GELU("tanh")), K),
+    *[
+        layer("TransformerDecoderLayer", renamed(masks, "memory_mask", "memory_key_padding_mask"), sequences(first, 3, 5),
+              4, 2, 7, 0.0, batch_first=first, norm_first=norm_first)
+        for masks in MASKS.values() for first in (False, True) for norm_first in (False, True)
+    ],
+    layer("TransformerDecoderLayer", {"tgt_mask": CAUSAL, "tgt_key_padding_mask": PADDING}, [K, Q], 4, 2, 7, 0.0),
+    layer("TransformerDecoderLayer", {"tgt_mask": CAUSAL}, [K, Q], 4, 2, 7, 0.0, tgt_is_causal=True),
+    layer("TransformerEncoder", {"mask": CAUSAL, "src_key_padding_mask": PADDING}, [K], 4, 2, 7, 0.0),
+    layer("TransformerDecoder", {"tgt_mask": CAUSAL, "memory_key_padding_mask": PADDING}, [K, V], 4, 2, 7, 0.0),
+    layer("Transformer", {}, [K, Q], 4, 2, 1, 2, 7, 0.0),
+    layer("Transformer", {"tgt_mask": CAUSAL[:3, :3], "src_key_padding_mask": PADDING, "memory_key_padding_mask": PADDING},
+          sequences(True, 5, 3), 4, 2, 1, 2, 7, 0.0, batch_first=True, norm_first=True),
+]  # fmt: skip
+LAYERS += ATTENTION
+
 ANCHORS = (floats(4, 6), floats(4, 6, low=-1.0), floats(4, 6, low=0.0))
 LOSSES = [
     (lambda t, r: t.nn.L1Loss(reduction=r), X, floats(4, 6, low=0.0)),

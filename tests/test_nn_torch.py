@@ -10,6 +10,7 @@ from collections import OrderedDict
 import numpy as np
 import pytest
 from nn_calls import LAYERS, LOSSES, X, floats, ran
+from sides import quietly
 
 import minigrad
 from minigrad import nn
@@ -19,8 +20,8 @@ torch = pytest.importorskip("torch")
 
 def named(make):
     """What a case makes, to name its test by."""
-    made = make(torch) if make.__code__.co_argcount == 1 else make(torch, "mean")
-    return repr(made).replace("\n", "")
+    made = quietly(make, torch) if make.__code__.co_argcount == 1 else make(torch, "mean")
+    return repr(made).replace("\n", "")[:90]
 
 
 def copied(theirs, ours):
@@ -48,7 +49,7 @@ def assert_alike(theirs, ours, arrays):
 @pytest.mark.parametrize(("make", "arrays"), [pytest.param(m, a, id=named(m)) for m, *a in LAYERS])
 def test_layer_has_torchs_repr_keys_outputs_and_gradients(make, arrays):
     torch.manual_seed(0)
-    theirs = make(torch)
+    theirs = quietly(make, torch)
     ours = copied(theirs, make(minigrad))
     assert_alike(theirs, ours, arrays)
     if "BatchNorm" in repr(theirs):  # a second batch, from the statistics of the first
@@ -942,12 +943,12 @@ def test_constructors_take_torchs_arguments_with_torchs_defaults():
             continue
         theirs, ours = (inspect.signature(getattr(t.nn, name).__init__).parameters for t in (torch, minigrad))
         theirs = [
-            (p.name, p.kind, p.default)
+            (p.name, p.kind, getattr(p.default, "__name__", p.default))  # a function by its name
             for p in theirs.values()
             if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
         ]
         ours = [
-            (p.name, p.kind, p.default)
+            (p.name, p.kind, getattr(p.default, "__name__", p.default))  # a function by its name
             for p in ours.values()
             if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
         ]
@@ -969,3 +970,44 @@ def test_initialisers_take_torchs_arguments_with_torchs_defaults(name):
 
     theirs, ours = (inspect.signature(getattr(t.nn.init, name)).parameters for t in (torch, minigrad))
     assert [(p.name, p.default) for p in ours.values()] == [(p.name, p.default) for p in theirs.values()]
+
+
+@pytest.mark.parametrize("padding", [
+    [[False, False, False, True], [False] * 4], [[False, True, False, False], [False] * 4], [[False, True, True, True]] * 2,
+], ids=["at the end", "between", "cut short"])  # fmt: skip
+@pytest.mark.parametrize("options", [
+    {"batch_first": True}, {"batch_first": True, "activation": "gelu"}, {}, {"batch_first": True, "norm_first": True},
+    {"batch_first": True, "bias": False},
+], ids=str)  # fmt: skip
+def test_the_encoder_at_inference_has_torchs_numbers_where_padding_is(options, padding):
+    torch.manual_seed(0)
+
+    def make(t):
+        layer = t.nn.TransformerEncoderLayer(8, 2, 12, **options)
+        return t.nn.TransformerEncoder(layer, 2, t.nn.LayerNorm(8)).eval()
+
+    theirs = quietly(make, torch)
+    ours = copied(theirs, make(minigrad))
+    x = floats(2, 4, 8) if options.get("batch_first") else floats(4, 2, 8)
+    found = []
+    for t, model in ((torch, theirs), (minigrad, ours)):
+        with t.no_grad():
+            found.append(quietly(model, t.tensor(x), src_key_padding_mask=t.tensor(padding)).numpy())
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-7, atol=1e-10)
+
+
+# without weights and without gradients torch's answer is NaN, with gradients zeros: ours is zeros
+@pytest.mark.parametrize(("tracked", "need_weights"), [(True, False), (True, True), (False, True)])
+def test_attention_at_inference_has_torchs_answer_to_a_row_that_sees_nothing(need_weights, tracked):
+    torch.manual_seed(0)
+    theirs = torch.nn.MultiheadAttention(4, 2, batch_first=True).eval()
+    ours = copied(theirs, nn.MultiheadAttention(4, 2, batch_first=True).eval())
+    x, mask = floats(1, 3, 4), [[True] * 3, [False] * 3, [False, True, False]]
+    found = []
+    for t, model in ((torch, theirs), (minigrad, ours)):
+        with t.set_grad_enabled(tracked):
+            given = t.tensor(x)
+            out, weights = model(given, given, given, attn_mask=t.tensor(mask), need_weights=need_weights)
+        found.append([out.detach().numpy(), *([weights.detach().numpy()] if need_weights else [])])
+    for a, b in zip(found[1], found[0], strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-7, atol=1e-10)

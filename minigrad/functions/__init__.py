@@ -12,6 +12,7 @@ from .. import ops, random
 from . import (
     activations,
     arithmetic,
+    attention,
     binding,
     blocks,
     creation,
@@ -37,7 +38,7 @@ binding.bind_operators()
 FUNCTIONS: dict[str, Callable[..., Any]] = binding.bind_functions()
 
 __all__ = [
-    "FUNCTIONS", "activations", "arithmetic", "binding", "blocks", "creation", "elementary", "fills", "groups",
+    "FUNCTIONS", "activations", "arithmetic", "attention", "binding", "blocks", "creation", "elementary", "fills", "groups",
     "indexing", "inplace", "layers", "margins", "noise", "ops", "pairs", "products", "queries", "random",
     "reductions", "searching", "shapes", "shrinkage", "statistics",
 ]  # fmt: skip

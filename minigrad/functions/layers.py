@@ -12,7 +12,7 @@ from ..op import OPS, composite
 from .arguments import NONE, placed, row, tensor_of
 from .arithmetic import abs_of
 from .reductions import mean, norm, sum, var
-from .shapes import broadcast_shapes, expand_as, repeat_interleave
+from .shapes import expand_as
 
 
 def _reduction(name: str, reduction: str, size_average: Any, reduce: Any) -> str:
@@ -298,11 +298,11 @@ def dropout(input: Any, p: float = 0.5, training: bool = True, inplace: bool = F
         raise ValueError(f"dropout: dropout probability has to be between 0 and 1, but got {p}")
     if not training or p == 0:
         return input
-    keep = _keep(input, p)
+    keep = keep_mask(input, p)
     return placed("dropout_", input, inplace, lambda x: row("dropout", x, keep, p=p))
 
 
-def _keep(like: Any, p: float, shape: Any = None) -> Any:
+def keep_mask(like: Any, p: float, shape: Any = None) -> Any:
     """A boolean mask, true with probability 1 - p, from the generator in force."""
     from ..generator import kept, sample
 
@@ -336,43 +336,3 @@ def embedding(input: Any, weight: Any, padding_idx: Any = None, max_norm: Any = 
             weight[rows] = row("where", sizes > max_norm, used * (max_norm / (sizes + 1e-7)), used)
     return row("embedding", input, weight, padding_idx=-1 if padding_idx is None else padding_idx,
                 scale_grad_by_freq=scale_grad_by_freq)  # fmt: skip
-
-
-@composite(method=False)
-def scaled_dot_product_attention(query: Any, key: Any, value: Any, attn_mask: Any = None, dropout_p: float = 0.0,
-                                 is_causal: bool = False, scale: Any = None, enable_gqa: bool = False) -> Any:  # fmt: skip
-    """softmax(QKᵀ · scale + mask) V (Vaswani et al., 2017): query (…, L, E), key (…, S, E), value (…, S, Ev).
-
-    A boolean mask keeps where True, a float mask is added; is_causal keeps the lower triangle. scale is
-    1/√E unless given; dropout_p drops weights; enable_gqa repeats the heads (dimension -3) of key and
-    value to match query's.
-    """
-    if is_causal and attn_mask is not None:
-        raise RuntimeError(
-            "scaled_dot_product_attention: Explicit attn_mask should not be set when is_causal=True"
-        )
-    if builtins.min(query.ndim, key.ndim, value.ndim) < 2:
-        raise RuntimeError("scaled_dot_product_attention: query, key and value must be at least 2-dimensional, got "
-                           f"{query.ndim}, {key.ndim} and {value.ndim}")  # fmt: skip
-    if query.shape[-1] != key.shape[-1] or key.shape[-2] != value.shape[-2]:
-        raise RuntimeError(f"scaled_dot_product_attention: expected query (…, L, E), key (…, S, E) and value (…, S, Ev), got "
-                           f"{list(query.shape)}, {list(key.shape)} and {list(value.shape)}")  # fmt: skip
-    if enable_gqa:
-        heads = query.shape[-3]
-        if heads % key.shape[-3] or heads % value.shape[-3]:
-            raise RuntimeError(f"scaled_dot_product_attention: with enable_gqa the query's heads ({heads}) must be a multiple "
-                               f"of key's ({key.shape[-3]}) and value's ({value.shape[-3]})")  # fmt: skip
-        key = repeat_interleave(key, heads // key.shape[-3], -3)
-        value = repeat_interleave(value, heads // value.shape[-3], -3)
-    keep = None
-    if not 0 <= dropout_p <= 1:
-        raise RuntimeError(
-            f"scaled_dot_product_attention: dropout probability has to be between 0 and 1, but got {dropout_p}"
-        )
-    if dropout_p:
-        lead = broadcast_shapes(query.shape[:-2], key.shape[:-2])
-        keep = _keep(query, dropout_p, (*lead, query.shape[-2], key.shape[-2]))
-    boolean = attn_mask is not None and attn_mask.dtype is dtypes.bool_
-    bias, allowed = (None, attn_mask) if boolean else (attn_mask, None)
-    return row("scaled_dot_product_attention", query, key, value, bias, allowed, keep, is_causal=is_causal, scale=scale,
-               p=dropout_p)  # fmt: skip

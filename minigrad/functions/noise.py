@@ -10,7 +10,7 @@ from ..op import composite
 from .arguments import placed, row
 from .creation import empty_like
 from .indexing import scatter
-from .layers import _keep
+from .layers import keep_mask
 
 SELU_LIMIT = -1.7580993408473766  # -λα, what selu tends to at -∞
 
@@ -27,7 +27,7 @@ def _by_channel(name: str, input: Any, p: float, training: bool, inplace: bool, 
         return input
     lead = 2 if batched else 1
     shape = (*input.shape[:lead], *(1,) * (input.ndim - lead))
-    keep = _keep(input, p, shape).expand(input.shape)
+    keep = keep_mask(input, p, shape).expand(input.shape)
     return placed(f"{name}_", input, inplace, lambda x: row("dropout", x, keep, p=p))
 
 
@@ -75,7 +75,7 @@ def _alpha(name: str, input: Any, p: float, training: bool, inplace: bool, shape
     if p == 1:
         return placed(f"{name}_", input, inplace, lambda x: x * 0)
     a = 1 / math.sqrt((1 - p) * (1 + p * SELU_LIMIT**2))
-    keep, b = _keep(input, p, shape), -a * p * SELU_LIMIT
+    keep, b = keep_mask(input, p, shape), -a * p * SELU_LIMIT
     return placed(f"{name}_", input, inplace, lambda x: a * row("where", keep, x, SELU_LIMIT) + b)
 
 

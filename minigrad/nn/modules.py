@@ -6,7 +6,7 @@ import importlib
 import sys
 from typing import Any
 
-from . import activation, distance, dropout, flatten, linear, loss, module, normalization, sparse
+from . import activation, distance, dropout, flatten, linear, loss, module, normalization, sparse, transformer
 from . import containers as container
 from . import normalization as batchnorm
 from .containers import ModuleDict, ModuleList, ParameterDict, ParameterList, Sequential
@@ -15,10 +15,11 @@ from .module import Module
 __all__ = [
     "Module", "ModuleDict", "ModuleList", "ParameterDict", "ParameterList", "Sequential", "activation", "batchnorm",
     "container", "distance", "dropout", "flatten", "linear", "loss", "module", "normalization", "sparse",
+    "transformer",
 ]  # fmt: skip
 
 for _path in ("activation", "batchnorm", "container", "distance", "dropout", "flatten", "linear", "loss", "module",
-              "normalization", "sparse"):  # fmt: skip
+              "normalization", "sparse", "transformer"):  # fmt: skip
     sys.modules[f"{__name__}.{_path}"] = globals()[_path]  # from torch.nn.modules.linear import Linear
 
 
