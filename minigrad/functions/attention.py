@@ -257,3 +257,20 @@ def _added(mask: Any, dtype: Any) -> Any:
 def _check_dtype(name: str, mask: Any) -> None:
     if mask.dtype is not dtypes.bool_ and not mask.is_floating_point():
         raise AssertionError(f"only bool and floating types of {name} are supported, got {mask.dtype}")
+
+
+@composite(method=False)
+def rotary_embedding(input: Any, cos: Any, sin: Any, interleaved: bool = False) -> Any:
+    """Pairs of channels turned by angles: (a cos - b sin, b cos + a sin) (Su et al., 2021, eq. 34).
+
+    input (…, T, d), cos and sin broadcast to (…, T, d/2); a pair is channels i and i + d/2, or 2i and 2i + 1 if interleaved.
+    """
+    if (
+        input.ndim < 1
+        or input.shape[-1] % 2
+        or cos.shape != sin.shape
+        or cos.shape[-1] * 2 != input.shape[-1]
+    ):
+        raise RuntimeError(f"rotary_embedding: expected input (…, T, d) with d even, cos and sin (…, T, d / 2), got "
+                           f"{list(input.shape)}, {list(cos.shape)} and {list(sin.shape)}")  # fmt: skip
+    return row("rotary_embedding", input, cos, sin, interleaved=interleaved)

@@ -30,12 +30,16 @@ from .activation import (
     Softplus,
     Softshrink,
     Softsign,
+    SwiGLU,
     Tanh,
     Tanhshrink,
     Threshold,
 )
 from .attention import (
     MultiheadAttention,
+)
+from .cache import (
+    KVCache,
 )
 from .containers import (
     ModuleDict,
@@ -102,6 +106,13 @@ from .parameter import (
     Buffer,
     Parameter,
 )
+from .positions import (
+    ALiBi,
+    LearnedPositionalEncoding,
+    RelativePositionBias,
+    RotaryEmbedding,
+    SinusoidalPositionalEncoding,
+)
 from .sparse import (
     Embedding,
     EmbeddingBag,
@@ -120,6 +131,7 @@ __all__ = [
     "GELU",
     "GLU",
     "SELU",
+    "ALiBi",
     "AlphaDropout",
     "BCELoss",
     "BCEWithLogitsLoss",
@@ -149,9 +161,11 @@ __all__ = [
     "HuberLoss",
     "Identity",
     "KLDivLoss",
+    "KVCache",
     "L1Loss",
     "LayerNorm",
     "LeakyReLU",
+    "LearnedPositionalEncoding",
     "Linear",
     "LogSigmoid",
     "LogSoftmax",
@@ -176,9 +190,12 @@ __all__ = [
     "RReLU",
     "ReLU",
     "ReLU6",
+    "RelativePositionBias",
+    "RotaryEmbedding",
     "Sequential",
     "SiLU",
     "Sigmoid",
+    "SinusoidalPositionalEncoding",
     "SmoothL1Loss",
     "SoftMarginLoss",
     "Softmax",
@@ -187,6 +204,7 @@ __all__ = [
     "Softplus",
     "Softshrink",
     "Softsign",
+    "SwiGLU",
     "Tanh",
     "Tanhshrink",
     "Threshold",

@@ -9,6 +9,7 @@ from ..functions.creation import empty
 from ..tensor import Tensor
 from . import functional as F
 from . import init
+from .linear import Linear
 from .module import Module
 from .parameter import Parameter
 
@@ -218,6 +219,22 @@ class GLU(Module):
 
     def extra_repr(self) -> str:
         return f"dim={self.dim}"
+
+
+class SwiGLU(Module):
+    """W_down (silu(W_gate x) · W_up x), the feed-forward part of Llama (Shazeer, 2020, eq. 6): input and output (…, dim)."""
+
+    def __init__(
+        self, dim: int, hidden_dim: int, bias: bool = False, device: Any = None, dtype: Any = None
+    ) -> None:
+        super().__init__()
+        where = {"device": device, "dtype": dtype}
+        self.gate_proj = Linear(dim, hidden_dim, bias=bias, **where)
+        self.up_proj = Linear(dim, hidden_dim, bias=bias, **where)
+        self.down_proj = Linear(hidden_dim, dim, bias=bias, **where)
+
+    def forward(self, input: Tensor) -> Tensor:
+        return self.down_proj(F.silu(self.gate_proj(input)) * self.up_proj(input))
 
 
 class GELU(Module):

@@ -1,4 +1,4 @@
-"""The readable twins of the hot-path kernels: losses, normalisation, linear, dropout, embedding, attention.
+"""The readable twins of the hot-path kernels: losses, normalisation, linear, dropout, embedding.
 
 Each row is the whole definition. Fast versions register in ``kernels/`` and are tested against these.
 """
@@ -12,9 +12,8 @@ from typing import Any
 from ..op import bools, case, floats, ints
 from ..op import op as declare
 from .index import one_hot, unpick
-from .linalg import _swap, _text, matmul
+from .linalg import _text
 from .reduce import mean, softmax, sum
-from .shape import tril
 
 op = functools.partial(declare, public=False, method=False)  # layers.py has PyTorch's argument forms
 
@@ -412,55 +411,3 @@ def unembed(m, x, index, *, rows):
 @unembed.vjp
 def _(m, g, index):
     return embedding(m, index, g)
-
-
-@op(promote="match", constant=("allowed", "keep"), cases=[
-    case((2, 3, 4), (2, 5, 4), (2, 5, 2)), case((3, 4), (3, 4), (3, 4), is_causal=True),
-    case((2, 3, 4), (2, 5, 4), (2, 5, 4), floats((3, 5), -1, 1), bools((3, 5)), bools((2, 3, 5)), scale=0.3, p=0.5),
-], flops=lambda query, key, value, bias, allowed, keep, out: 4 * query.size * key.shape[-2])  # fmt: skip
-def scaled_dot_product_attention(
-    m, query, key, value, bias=None, allowed=None, keep=None, *, is_causal=False, scale=None, p=0.0
-):
-    """softmax(QKᵀ / √d + bias where allowed) V, dropout on the weights (Vaswani et al., 2017, eq. 1)."""
-    return matmul(
-        m, _weights(m, query, key, bias, allowed, keep, is_causal, scale, p)[1], value
-    )  # (…, L, Ev)
-
-
-def _scale(query: Any, scale: float | None) -> float:
-    return 1 / math.sqrt(max(query.shape[-1], 1)) if scale is None else scale
-
-
-def _weights(
-    m: Any, query: Any, key: Any, bias: Any, allowed: Any, keep: Any, is_causal: bool, scale: Any, p: float
-) -> tuple[Any, Any]:
-    """Attention weights before and after dropout, (…, L, S)."""
-    scores = matmul(m, query, _swap(m, key)) * _scale(query, scale)
-    if bias is not None:
-        scores = scores + bias
-    if allowed is not None:
-        scores = m.where(allowed, scores, -math.inf)
-    if is_causal:
-        scores = m.where(tril(m, m.ones_like(scores)) > 0, scores, -math.inf)
-    weights = softmax(m, scores, dim=-1)
-    if (bias is not None or allowed is not None) and key.shape[
-        -2
-    ]:  # a row with nothing to attend to: zeros, not NaN
-        weights = m.where(m.max(scores, axis=-1, keepdims=True) == -math.inf, 0.0, weights)
-    return weights, weights if keep is None else dropout(m, weights, keep, p=p)
-
-
-@scaled_dot_product_attention.vjp
-def _(m, g, query, key, value, bias, allowed, keep, is_causal, scale, p, needs):
-    factor = _scale(query, scale)
-    weights, dropped = _weights(m, query, key, bias, allowed, keep, is_causal, scale, p)
-    by_weights = matmul(m, g, _swap(m, value))
-    if keep is not None:
-        by_weights = dropout(m, by_weights, keep, p=p)
-    by_scores = weights * (by_weights - m.sum(weights * by_weights, axis=-1, keepdims=True))
-    return (
-        matmul(m, by_scores, key) * factor if needs[0] else None,
-        matmul(m, _swap(m, by_scores), query) * factor if needs[1] else None,
-        matmul(m, _swap(m, dropped), g) if needs[2] else None,
-        by_scores if needs[3] else None, None, None,
-    )  # fmt: skip
