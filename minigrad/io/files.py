@@ -66,7 +66,7 @@ def atomic_write(
     try:
         permissions = _permissions_of(target)
         handle = open(temporary, mode.replace("w", "x"), encoding=encoding, newline=newline)  # noqa: SIM115
-        _lock(handle.fileno())
+        lock(handle.fileno())
         if permissions is not None:
             os.chmod(temporary, permissions)
         _clear_abandoned(target)
@@ -112,7 +112,7 @@ def _permissions_of(target: Path) -> int | None:
     return stat.S_IMODE(found.st_mode)
 
 
-def _lock(fd: int) -> bool:
+def lock(fd: int) -> bool:
     """Marks an open file as in use, or says that somebody else did; the mark dies with its process."""
     try:
         import fcntl
@@ -138,7 +138,7 @@ def _clear_abandoned(target: Path) -> None:
                 if time.time() - entry.stat(follow_symlinks=False).st_mtime < _UNLOCKED:
                     continue
                 with open(entry.path, "rb") as abandoned:
-                    free = _lock(abandoned.fileno())
+                    free = lock(abandoned.fileno())
                 if free:
                     os.unlink(entry.path)
 

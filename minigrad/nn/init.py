@@ -6,10 +6,12 @@ Glorot & Bengio 2010 (xavier), He et al. 2015 (kaiming), Saxe et al. 2014 (ortho
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from typing import Any
 
 from .. import backend
@@ -24,9 +26,32 @@ __all__ = [
     "xavier_normal_", "xavier_uniform", "xavier_uniform_", "zeros_",
 ]  # fmt: skip
 
+_SKIPPED: ContextVar[bool] = ContextVar("minigrad_init_skipped", default=False)
+
 _UNIT_GAIN = (
     "linear", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "sigmoid",
 )  # fmt: skip
+
+
+@contextlib.contextmanager
+def skipped() -> Iterator[None]:
+    """A block in which the fills of this file leave tensors as they are, for modules made to be loaded.
+
+    ``empty`` memory that nothing writes to costs nothing; nothing is drawn from the generator.
+    """
+    token = _SKIPPED.set(True)
+    try:
+        yield
+    finally:
+        _SKIPPED.reset(token)
+
+
+def _skippable(fill: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    @functools.wraps(fill)
+    def call(tensor: Tensor, *args: Any, **how: Any) -> Tensor:
+        return tensor if _SKIPPED.get() else fill(tensor, *args, **how)
+
+    return call
 
 
 def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
@@ -76,6 +101,8 @@ _calculate_correct_fan = _fan
 def _filled(name: str, tensor: Any, method: str, *args: Any, **how: Any) -> Tensor:
     if not isinstance(tensor, Tensor):
         raise TypeError(f"{name}: expected a Tensor to fill, got {describe(tensor)}")
+    if _SKIPPED.get():
+        return tensor
     with no_grad():
         return getattr(tensor, method)(*args, **how)
 
@@ -105,6 +132,7 @@ def zeros_(tensor: Tensor) -> Tensor:
     return _filled("zeros_", tensor, "zero_")
 
 
+@_skippable
 @no_grad()
 def trunc_normal_(
     tensor: Tensor,
@@ -143,6 +171,7 @@ def _two_dimensional(name: str, tensor: Tensor) -> None:
         )
 
 
+@_skippable
 @no_grad()
 def eye_(tensor: Tensor) -> Tensor:
     """The identity matrix; what doesn't fit in a square is 0."""
@@ -153,6 +182,7 @@ def eye_(tensor: Tensor) -> Tensor:
     return tensor
 
 
+@_skippable
 @no_grad()
 def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
     """A convolution weight (out, in, …) that passes as many channels as it can through unchanged, in each group."""
@@ -215,6 +245,7 @@ def kaiming_normal_(
     return normal_(tensor, 0.0, calculate_gain(nonlinearity, a) / math.sqrt(_fan(tensor, mode)), generator)
 
 
+@_skippable
 @no_grad()
 def orthogonal_(tensor: Tensor, gain: float = 1, generator: Any = None) -> Tensor:
     """gain · Q, rows or columns orthonormal, whichever are fewer; dimensions after the first count as one."""
@@ -239,6 +270,7 @@ def _orthonormal(m: Any, a: Any) -> Any:
     return m.ascontiguousarray(q if a.shape[0] >= a.shape[1] else q.T).astype(a.dtype, copy=False)
 
 
+@_skippable
 @no_grad()
 def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: Any = None) -> Tensor:
     """N(0, std²), the share ``sparsity`` of each column set to 0."""

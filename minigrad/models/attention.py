@@ -1,0 +1,79 @@
+"""Attention of several heads, and what models check of their inputs before it."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from ..nn import functional as F
+from ..tensor import Tensor, as_tensor
+
+
+def attention(
+    query: Tensor, key: Tensor, value: Tensor, heads: int, mask: Tensor | None, dropout_p: float = 0.0,
+    need_weights: bool = False, is_causal: bool = False,
+) -> tuple[Tensor, Tensor | None]:  # fmt: skip
+    """softmax(QKᵀ/√d) V in each head, side by side (Vaswani et al., 2017, 3.2.2): (B, T, H·d) three times.
+
+    ``mask``, broadcast to (B, H, L, S), is True where a query may look. Returns the context (B, L, H·d) and, if
+    asked for, the weights (B, H, L, S), else None. A query that may look nowhere gets zeros.
+    """
+    q, k, v = (x.unflatten(-1, (heads, -1)).transpose(1, 2) for x in (query, key, value))  # (B, H, T, d)
+    weights = None
+    if not need_weights:
+        context = F.scaled_dot_product_attention(q, k, v, mask, dropout_p, is_causal)
+    else:
+        if is_causal:
+            mask = q.new_ones(q.shape[-2], k.shape[-2]).tril().bool()
+        scores = q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1])  # (B, H, L, S)
+        if mask is not None:
+            scores = scores.masked_fill(~mask, -1e4 if scores.element_size() == 2 else -1e30)
+        weights = F.softmax(scores, dim=-1)
+        if mask is not None:
+            weights = weights.masked_fill(~mask, 0.0)
+        weights = F.dropout(weights, dropout_p, dropout_p > 0)
+        context = weights @ v
+    return context.transpose(1, 2).flatten(2), weights
+
+
+def token_ids(input_ids: Any, positions: int, name: str = "input_ids") -> Tensor:
+    """Integers (B, T) of a Tensor or array, T at most the number of positions."""
+    ids = input_ids if isinstance(input_ids, Tensor) else as_tensor(input_ids)
+    if ids.dtype.category != 1:
+        raise TypeError(f"{name}: expected integers, got {ids.dtype.name}; a tokenizer makes them of text")
+    if ids.ndim != 2:
+        raise ValueError(
+            f"{name}: expected shape (batch, tokens), got {tuple(ids.shape)}; one sequence is ids[None]"
+        )
+    if ids.shape[1] > positions:
+        raise ValueError(f"{name}: sequences of {ids.shape[1]} tokens are longer than the model's {positions} positions; cut "
+                         f"them (truncation=True, max_length={positions} in the tokenizer)")  # fmt: skip
+    return ids
+
+
+def beside(value: Any, ids: Tensor, name: str) -> Tensor | None:
+    """A second array of integers for the same tokens: ``token_type_ids``, ``position_ids``."""
+    if value is None:
+        return None
+    value = value if isinstance(value, Tensor) else as_tensor(value)
+    if value.ndim != 2 or value.shape[1] != ids.shape[1] or value.shape[0] not in (1, ids.shape[0]):
+        raise ValueError(
+            f"{name}: expected the shape of input_ids, {tuple(ids.shape)}, got {tuple(value.shape)}"
+        )
+    return value
+
+
+def key_mask(attention_mask: Any, ids: Tensor) -> Tensor | None:
+    """Ones and zeros, or booleans, (B, T) of keys, or (B, T, T) of queries and keys, as booleans that broadcast."""
+    if attention_mask is None:
+        return None
+    mask = attention_mask if isinstance(attention_mask, Tensor) else as_tensor(attention_mask)
+    if mask.dtype.category == 2:  # an additive mask would be taken for its opposite
+        raise TypeError(f"attention_mask: expected ones and zeros as integers or booleans, got {mask.dtype.name}; for an "
+                        f"additive mask pass mask == 0")  # fmt: skip
+    batch, length = ids.shape
+    if tuple(mask.shape) not in ((batch, length), (batch, length, length)):
+        raise ValueError(f"attention_mask: expected shape ({batch}, {length}) or ({batch}, {length}, {length}) for input_ids "
+                         f"of ({batch}, {length}), got {tuple(mask.shape)}")  # fmt: skip
+    mask = mask != 0
+    return mask[:, None, None, :] if mask.ndim == 2 else mask[:, None]

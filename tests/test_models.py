@@ -1,0 +1,216 @@
+"""BERT, DistilBERT, RoBERTa: numbers kept of transformers, what masks promise, input that can't be."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from model_calls import MODELS, SIZES, config, inputs, make, ran
+from transformers_answers import KEPT, print_of
+
+import minigrad
+from minigrad import models
+
+KEPT_ANSWERS = json.loads(KEPT.read_text())["answers"]
+BASES = [f"{kind}Model" for kind in SIZES]
+
+
+def states(model, *args, **how):
+    return model(*args, **how).last_hidden_state.detach().numpy()
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_numbers_and_gradients_are_those_kept_of_transformers(name):
+    ours, kept = ran(models, minigrad.tensor, name), KEPT_ANSWERS[name]
+    assert ours.keys() == kept.keys()
+    for key, (shape, *sums) in kept.items():
+        got_shape, *got = print_of(ours[key])
+        assert got_shape == shape and np.allclose(got, sums, rtol=1e-8, atol=1e-9), key
+
+
+@pytest.mark.parametrize("name", BASES)
+def test_weights_that_are_asked_for_change_no_number_and_sum_to_one(name):
+    model, given = make(models, minigrad.tensor, name), inputs(name)
+    without, asked = model(**given), model(**given, output_attentions=True)
+    assert (
+        np.allclose(without[0].detach(), asked[0].detach(), rtol=0, atol=1e-12) and without.attentions is None
+    )
+    for weights in asked.attentions:
+        assert np.allclose(weights.sum(-1).detach(), 1.0)
+        there = given["attention_mask"].astype(bool)
+        assert not np.any(weights.detach().numpy().transpose(0, 3, 1, 2)[~there])
+
+
+@pytest.mark.parametrize("name", BASES)
+def test_padding_changes_nothing(name):
+    model, given = make(models, minigrad.tensor, name), inputs(name)
+    together = states(model, **given)
+    given["input_ids"] = np.where(
+        given["attention_mask"], given["input_ids"], 7
+    )  # another word under the mask
+    if name != "RobertaModel":  # whose positions are counted by the padding's id
+        assert np.array_equal(
+            states(model, **given) * given["attention_mask"][..., None],
+            together * given["attention_mask"][..., None],
+        )
+    for i, length in enumerate(given["attention_mask"].sum(1)):
+        alone = states(model, **{k: v[i : i + 1, :length] for k, v in given.items()})
+        assert np.allclose(alone[0], together[i, :length], rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize("name", BASES)
+def test_a_mask_is_ones_and_zeros_or_booleans_of_keys_or_of_pairs(name):
+    model, given = make(models, minigrad.tensor, name), inputs(name)
+    expected, mask = states(model, **given), given.pop("attention_mask")
+    pairs = np.broadcast_to(mask[:, None], (3, 8, 8))
+    for other in (mask.astype(bool), minigrad.tensor(mask).int(), pairs):
+        assert np.array_equal(states(model, **given, attention_mask=other), expected)
+    given["input_ids"], nobody = given["input_ids"][:1], np.zeros((1, 8), np.int64)
+    given = {k: v[:1] for k, v in given.items()}
+    assert np.all(np.isfinite(states(model, **given, attention_mask=nobody)))
+    assert np.all(np.isfinite(states(model, **given, attention_mask=nobody, output_attentions=True)))
+
+
+def test_without_positions_a_permutation_of_the_tokens_permutes_the_states():
+    model, given = make(models, minigrad.tensor, "BertModel"), inputs("BertModel", padded=False)
+    order = np.array([3, 1, 0, 7, 5, 2, 6, 4])
+    moved = {k: v[:, order] for k, v in given.items()}
+    same = np.zeros((1, 8), np.int64)
+    a, b = (states(model, **x, position_ids=same) for x in (given, moved))
+    assert np.allclose(a[:, order], b, rtol=0, atol=1e-13) and not np.allclose(a, b)
+    places = np.arange(8)[None]
+    assert np.array_equal(states(model, **given, position_ids=places), states(model, **given))
+
+
+def test_roberta_counts_positions_from_the_padding():
+    embeddings = models.RobertaModel(config(models, "RobertaModel")).embeddings
+    ids = minigrad.tensor([[5, 6, 7, 1, 1], [1, 8, 9, 1, 4]])
+    assert embeddings.positions(ids).tolist() == [[2, 3, 4, 1, 1], [1, 2, 3, 1, 4]]
+
+
+def test_the_loss_follows_the_labels():
+    given = {k: v for k, v in inputs("BertForSequenceClassification").items() if k != "labels"}
+    model = make(models, minigrad.tensor, "BertForSequenceClassification")
+    logits = model(**given).logits.detach()
+    several = np.array([[1, 0, 1], [0, 0, 1], [1, 1, 1.0]])
+    expected = minigrad.nn.functional.binary_cross_entropy_with_logits(logits, minigrad.tensor(several))
+    assert np.isclose(model(**given, labels=several).loss.item(), expected.item())
+    model = make(models, minigrad.tensor, "BertForSequenceClassification", num_labels=1)
+    logits = model(**given).logits.detach().numpy()[:, 0]
+    loss = model(**given, labels=np.array([1.0, 2.0, 3.0])).loss.item()
+    assert np.isclose(loss, np.mean((logits - [1, 2, 3]) ** 2))
+
+
+def test_a_cut_off_answer_does_not_count():
+    model, given = (
+        make(models, minigrad.tensor, "BertForQuestionAnswering"),
+        inputs("BertForQuestionAnswering"),
+    )
+    one = {k: v[:1] for k, v in given.items()}
+    two = {k: v[:2] for k, v in given.items()} | {
+        "start_positions": np.array([1, 99]),
+        "end_positions": np.array([6, 99]),
+    }
+    assert np.isclose(model(**one).loss.item(), model(**two).loss.item())
+
+
+# ---- input that can't be
+
+
+@pytest.mark.parametrize("name", BASES)
+@pytest.mark.parametrize(
+    "changes, error, says",
+    [
+        ({"input_ids": np.ones((1, 13), int)}, ValueError, "13 tokens are longer than the model's 1[02] positions.*truncation=True"),
+        ({"input_ids": np.full((1, 4), 40)}, IndexError, "got 40, expected 0 ≤ index < 40"),
+        ({"input_ids": np.full((1, 4), -1)}, IndexError, "got -1"),
+        ({"input_ids": np.ones(4, int)}, ValueError, r"expected shape \(batch, tokens\), got \(4,\)"),
+        ({"input_ids": np.ones((1, 4))}, TypeError, "expected integers, got float64"),
+        ({"attention_mask": np.ones((1, 5), int)}, ValueError, r"attention_mask: expected shape \(1, 4\).*got \(1, 5\)"),
+        ({"attention_mask": np.zeros((1, 4))}, TypeError, "attention_mask: expected ones and zeros.*got float64"),
+        ({"position_ids": np.zeros((2, 4), int)}, ValueError, r"position_ids: expected the shape .*got \(2, 4\)"),
+    ],
+)  # fmt: skip
+def test_input_that_cannot_be_is_refused(name, changes, error, says):
+    model = make(models, minigrad.tensor, name)
+    with pytest.raises(error, match=says):
+        model(**({"input_ids": np.full((1, 4), 3)} | changes))
+
+
+def test_a_longer_sequence_than_roberta_has_positions_for_is_refused():
+    model = make(models, minigrad.tensor, "RobertaModel")
+    assert states(model, np.full((1, 10), 3)).shape == (1, 10, 16)
+    with pytest.raises(ValueError, match="11 tokens are longer than the model's 10 positions"):
+        model(np.full((1, 11), 3))
+
+
+def test_labels_outside_the_classes_are_refused():
+    model, given = (
+        make(models, minigrad.tensor, "BertForSequenceClassification"),
+        inputs("BertForSequenceClassification"),
+    )
+    with pytest.raises(IndexError, match="Target 3 is out of bounds: expected class indices 0 ≤ target < 3"):
+        model(**given | {"labels": np.array([0, 1, 3])})
+    words = make(models, minigrad.tensor, "BertForTokenClassification")
+    with pytest.raises(ValueError, match=r"labels: expected one of each token, shape \(3, 8\), got \(3,\)"):
+        words(**given)
+    with pytest.raises(ValueError, match=r"problem_type: expected 'regression'.*got 'odd'"):
+        make(models, minigrad.tensor, "BertForSequenceClassification", problem_type="odd")(**given)
+
+
+@pytest.mark.parametrize(
+    "name, changes", [("BertModel", {"num_attention_heads": 3}), ("DistilBertModel", {"n_heads": 5})]
+)
+def test_heads_that_do_not_divide_are_refused(name, changes):
+    with pytest.raises(
+        ValueError, match=r"hidden size \(16\) is not a multiple of the number of attention heads"
+    ):
+        config(models, name, **changes)
+
+
+def test_a_model_of_another_configuration_is_refused():
+    with pytest.raises(TypeError, match="BertModel: expected a BertConfig, got DistilBertConfig"):
+        models.BertModel(config(models, "DistilBertModel"))
+    with pytest.raises(TypeError, match=r"BertModel\.from_pretrained"):
+        models.BertModel("bert-base-uncased")
+    with pytest.raises(ValueError, match="activation: unknown name 'golu'; expected one of gelu, "):
+        models.BertModel(config(models, "BertModel", hidden_act="golu"))
+
+
+def test_every_parameter_begins_once():
+    """One draw each, in the model with a head as in the model without; shared ones are drawn as the table."""
+    minigrad.manual_seed(3)
+    model = models.BertForMaskedLM(config(models, "BertForMaskedLM", hidden_size=64))
+    table = model.bert.embeddings.word_embeddings.weight
+    assert model.cls["predictions"].decoder.weight is table
+    assert not np.any(table[0].detach().numpy()) and 0.015 < float(table[1:].detach().std()) < 0.025
+    assert all(
+        np.all(p.detach().numpy() == n.endswith("weight")) for n, p in model.named_parameters() if p.ndim == 1
+    )
+    minigrad.manual_seed(3)
+    alone = models.BertModel(config(models, "BertModel", hidden_size=64), add_pooling_layer=False)
+    assert np.array_equal(alone.embeddings.word_embeddings.weight.detach(), table.detach())
+
+
+@pytest.mark.parametrize(
+    "name", ["BertForSequenceClassification", "DistilBertForSequenceClassification", "RobertaForMaskedLM"]
+)
+def test_a_compiled_step_gives_the_same_numbers(name):
+    model, given = make(models, minigrad.tensor, name), inputs(name)
+
+    def step(*values):
+        loss = model(**dict(zip(given, values, strict=True))).loss
+        loss.backward()
+        return loss
+
+    arguments = [minigrad.tensor(v) for v in given.values()]
+    plain = step(*arguments).item()
+    gradients = {n: p.grad.clone() for n, p in model.named_parameters()}
+    model.zero_grad()
+    compiled = minigrad.compile(step)
+    for _ in range(2):
+        model.zero_grad()
+        assert np.isclose(compiled(*arguments).item(), plain)
+    for n, p in model.named_parameters():
+        assert np.allclose(p.grad, gradients[n], rtol=1e-9, atol=1e-12), n

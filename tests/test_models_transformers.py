@@ -1,0 +1,74 @@
+"""Models beside transformers', where it is installed: numbers, gradients, and folders that the other opens."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+from beside_transformers import torch, transformers
+from model_calls import MODELS, config, inputs, make, ran
+
+import minigrad
+from minigrad import models
+
+
+@pytest.mark.parametrize("padded", [True, False])
+@pytest.mark.parametrize("name", MODELS)
+def test_numbers_and_gradients_are_transformers(name, padded):
+    ours = ran(models, minigrad.tensor, name, padded)
+    theirs = ran(transformers, torch.tensor, name, padded, attn_implementation="eager")
+    assert ours.keys() == theirs.keys()
+    for key, value in theirs.items():
+        assert np.allclose(ours[key], value, rtol=1e-8, atol=1e-10), key
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_parameters_have_their_names_and_shapes(name):
+    ours, theirs = models, transformers
+    a, b = (getattr(side, name)(config(side, name)).state_dict() for side in (ours, theirs))
+    assert {k: tuple(v.shape) for k, v in a.items()} == {k: tuple(v.shape) for k, v in b.items()}
+
+
+@pytest.mark.parametrize("size", ["50GB", "4KB"])
+@pytest.mark.parametrize("name", MODELS)
+def test_the_other_library_opens_what_one_saves(name, size, tmp_path):
+    given = inputs(name)
+    arguments = {k: v for k, v in given.items() if k not in ("labels", "start_positions", "end_positions")}
+    ours = make(models, minigrad.tensor, name).float()
+    ours.save_pretrained(tmp_path / "ours", max_shard_size=size)
+    assert (tmp_path / "ours" / "model.safetensors.index.json").exists() == (size == "4KB")
+    theirs = getattr(transformers, name).from_pretrained(tmp_path / "ours", dtype="auto")
+    theirs.save_pretrained(tmp_path / "theirs", max_shard_size=size)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        again = models.from_pretrained(tmp_path / "theirs", strict=True)
+    assert type(again) is type(ours)
+    a, b = ours(**arguments), again(**arguments)
+    with torch.no_grad():
+        c = theirs(**{k: torch.tensor(v) for k, v in arguments.items()})
+    for field in ("last_hidden_state", "logits", "start_logits"):
+        if hasattr(a, field):
+            x, y, z = (getattr(out, field) for out in (a, b, c))
+            assert np.array_equal(x.detach().numpy(), y.detach().numpy())
+            assert np.allclose(x.detach().numpy(), z.numpy(), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["Bert", "Roberta", "DistilBert"])
+def test_defaults_are_transformers(kind):
+    ours, theirs = (
+        getattr(models, f"{kind}Config")().to_dict(),
+        getattr(transformers, f"{kind}Config")().to_dict(),
+    )
+    assert {k: theirs[k] for k in ours} == ours
+
+
+@pytest.mark.parametrize("name", ["BertForMaskedLM", "RobertaForSequenceClassification"])
+def test_parameters_begin_as_transformers_begin(name):
+    minigrad.manual_seed(0)
+    torch.manual_seed(0)
+    a = getattr(models, name)(config(models, name, hidden_size=128)).state_dict()
+    b = getattr(transformers, name)(config(transformers, name, hidden_size=128)).state_dict()
+    for key, value in b.items():
+        x, y = a[key].numpy(), value.numpy()
+        assert abs(x.std() - y.std()) < 0.003 and abs(x.mean() - y.mean()) < 0.003, key
