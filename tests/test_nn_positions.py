@@ -133,7 +133,7 @@ def test_swiglu_is_its_formula():
 # ---- the cache -------------------------------------------------------------------------------------------
 
 
-def without_cache(q, k, v, window, start):
+def without_cache(q, k, v, window, start, bias=None):
     t = minigrad.arange(q.shape[2])
     mask = t <= t[:, None]
     if window is not None:
@@ -141,6 +141,8 @@ def without_cache(q, k, v, window, start):
     mask = mask.expand(q.shape[0], 1, *mask.shape)
     if start is not None:
         mask = mask & (t >= start[:, None, None, None])
+    if bias is not None:
+        mask = minigrad.where(mask, bias, -math.inf)
     return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, enable_gqa=True)
 
 
@@ -160,15 +162,21 @@ def test_attention_with_a_cache_is_attention_without(data):
     start = None if start is None else minigrad.tensor(start)
     quantized = draw(st.booleans())
     q, k, v = (drawn(batch, h, length, width, seed=i) for i, h in enumerate((heads, groups, groups)))
+    biases = draw(
+        st.sampled_from([None, nn.ALiBi(heads), nn.RelativePositionBias(heads, 4, 6, False).double()])
+    )
+    bias = by_distance = None
+    if biases is not None:
+        bias, by_distance = biases(length).detach().double(), biases.by_distance(length).detach().double()
     cache = nn.KVCache(1, batch, groups, length, width, dtype="float64", window=window,
                        chunk=draw(st.integers(1, 4)), quantized=quantized, start=start)  # fmt: skip
     found, at = [], 0
     while at < length:
         to = min(length, at + draw(st.integers(1, min(4, cache.chunk))))
-        found.append(cache.attend(0, q[:, :, at:to], k[:, :, at:to], v[:, :, at:to]))
+        found.append(cache.attend(0, q[:, :, at:to], k[:, :, at:to], v[:, :, at:to], bias=by_distance))
         cache.advance(to - at)
         at = to
-    expected = without_cache(q, k, v, window, start).numpy()
+    expected = without_cache(q, k, v, window, start, bias).numpy()
     error = np.abs(minigrad.cat(found, 2).numpy() - expected).max()
     assert error < (0.1 if quantized else 1e-12)
 

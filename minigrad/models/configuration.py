@@ -31,6 +31,10 @@ CLASSES: dict[str, tuple[str, ...]] = {
                    "DistilBertForQuestionAnswering"),
     "roberta": ("RobertaConfig", "RobertaModel", "RobertaForMaskedLM", "RobertaForSequenceClassification",
                 "RobertaForTokenClassification", "RobertaForQuestionAnswering"),
+    "llama": ("LlamaConfig", "LlamaModel", "LlamaForCausalLM", "MistralConfig", "MistralModel", "MistralForCausalLM",
+              "Qwen2Config", "Qwen2Model", "Qwen2ForCausalLM"),
+    "t5": ("T5Config", "T5ForConditionalGeneration"),
+    "transformer": ("TransformerConfig", "TransformerForTranslation"),
 }  # fmt: skip
 
 

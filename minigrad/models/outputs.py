@@ -59,6 +59,18 @@ def token_loss(logits: Tensor, labels: Any) -> Tensor | None:
     return F.cross_entropy(logits.flatten(0, 1), labels.flatten())
 
 
+def next_token_loss(logits: Tensor, labels: Any) -> Tensor | None:
+    """Cross entropy of the logits (B, T, V) after each token at the token that follows it in labels (B, T)."""
+    if labels is None:
+        return None
+    labels = as_labels(labels)
+    if labels.shape != logits.shape[:-1]:
+        raise ValueError(
+            f"labels: expected the shape of input_ids, {tuple(logits.shape[:-1])}, got {tuple(labels.shape)}"
+        )
+    return F.cross_entropy(logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten())
+
+
 def class_loss(logits: Tensor, labels: Any, problem_type: str | None) -> Tensor | None:
     """The loss of logits (B, C): cross entropy, squared error or binary cross entropies, as ``problem_type`` says.
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from ..autograd import apply
 from ..errors import describe
-from ..functions.creation import zeros
+from ..functions.creation import arange, zeros
 from ..modes import no_grad
 from ..op import OPS
 from ..tensor import Tensor
@@ -49,11 +49,19 @@ class KVCache:
         held = [*self.keys, *self.values, *self.key_scales, *self.value_scales]
         return sum(t.numel() * t.dtype.itemsize for t in held if t is not None)
 
+    def positions(self, tokens: int) -> Tensor:
+        """Those of the next tokens: (T,), or with ``start`` (B, T), counted from where each row's text begins."""
+        places = arange(tokens, device=self.position.device) + self.position
+        return places if self.start is None else (places - self.start[:, None]).clamp(min=0)
+
     @no_grad()
     def attend(
-        self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float | None = None
-    ) -> Tensor:
-        """Keeps key and value (B, heads, L, D) of the next L tokens, and lets query (B, heads · groups, L, D) attend to all."""
+        self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float | None = None, bias: Tensor | None = None
+    ) -> Tensor:  # fmt: skip
+        """Keeps key and value (B, heads, L, D) of the next L tokens, and lets query (B, heads · groups, L, D) attend to all.
+
+        ``bias`` (heads · groups, N) is added to the scores of keys 0 … N - 1 positions back.
+        """
         if query.shape[2] > self.chunk:
             raise ValueError(
                 f"KVCache: expected at most {self.chunk} tokens at a time, got {query.shape[2]}; feed a longer text in pieces"
@@ -68,7 +76,7 @@ class KVCache:
         for cache, new, by in ((keys, key, scales[0]), (values, value, scales[1])):
             apply(OPS["write_cache"], (cache, new, self.position, by), {"bounded": self.bounded})
         return apply(
-            OPS["cached_attention"], (query, keys, values, self.position, self.start, *scales),
+            OPS["cached_attention"], (query, keys, values, self.position, self.start, *scales, bias),
             {"scale": scale, "window": self.window},
         )  # fmt: skip
 
@@ -79,9 +87,12 @@ class KVCache:
 
     @no_grad()
     def reset(self, start: Tensor | None = None) -> None:
-        """Forgets everything, for texts that begin anew."""
+        """Forgets everything, for texts that begin anew; a ``start`` takes the place of the one that was there."""
         self.position.zero_()
-        self.start = start
+        if self.start is not None and start is not None:
+            self.start.copy_(start)
+        else:
+            self.start = start
 
     @no_grad()
     def select(self, rows: Tensor) -> None:
@@ -91,4 +102,4 @@ class KVCache:
                 if t is not None:
                     t.copy_(t[rows])
         if self.start is not None:
-            self.start = self.start[rows]
+            self.start.copy_(self.start[rows])

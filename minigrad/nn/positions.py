@@ -140,6 +140,10 @@ class ALiBi(Module):
         ago = np.subtract.outer(np.arange(keys - query_length, keys), np.arange(keys)).astype(np.float32)
         return from_numpy(-ago).to(self.slopes.device) * self.slopes.reshape(-1, 1, 1)
 
+    def by_distance(self, length: int) -> Tensor:
+        """(heads, length): the bias of keys 0 … length - 1 positions before the query, as a KVCache takes it."""
+        return self(1, length)[:, 0].flip(-1)
+
 
 class RelativePositionBias(Module):
     """A learned bias by head and distance j - i, near distances apart, far ones in logarithmic buckets (Raffel et al., 2020).
@@ -161,6 +165,10 @@ class RelativePositionBias(Module):
         distance = np.subtract.outer(np.arange(keys), np.arange(keys - query_length, keys)).T  # key - query
         bucket = from_numpy(self._buckets(distance)).to(self.relative_attention_bias.weight.device)
         return self.relative_attention_bias(bucket).permute(2, 0, 1).unsqueeze(0)
+
+    def by_distance(self, length: int) -> Tensor:
+        """(heads, length): the bias of keys 0 … length - 1 positions before the query, as a KVCache takes it."""
+        return self(1, length)[0, :, 0].flip(-1)
 
     def _buckets(self, distance: np.ndarray) -> np.ndarray:
         buckets, offset = self.num_buckets, np.zeros_like(distance)

@@ -123,18 +123,21 @@ def write_cache(m, cache, new, position, scale=None, *, bounded=False):
 
 
 @op(promote="any", gradient=None, constant=("position", "start"), cases=[
+    case((1, 4, 2, 3), (1, 2, 5, 3), (1, 2, 5, 3), ints((), 3), None, None, None, (4, 5)),
     case((1, 4, 2, 3), (1, 2, 5, 3), (1, 2, 5, 3), ints((), 3)),
     case((2, 2, 1, 3), (2, 2, 5, 3), (2, 2, 5, 3), ints((), 4, 3), ints((2,), 3), scale=0.3, window=3),
     case((2, 2, 1, 3), (2, 2, 5, 3), (2, 2, 5, 3), ints((), 4, 3), None, floats((2, 2, 5, 1), 0, 1), floats((2, 2, 5, 1), 0, 1)),
 ], flops=lambda query, keys, *rest: 4 * query.size * keys.shape[2])  # fmt: skip
 def cached_attention(
-    m, query, keys, values, position, start=None, key_scale=None, value_scale=None, *, scale=None, window=None
-):
-    """softmax(QKᵀ · scale) V of queries at positions position … position + L - 1 over a cache, each seeing up to its own.
+    m, query, keys, values, position, start=None, key_scale=None, value_scale=None, bias=None, *, scale=None,
+    window=None,
+):  # fmt: skip
+    """softmax(QKᵀ · scale + bias) V of queries at positions position … position + L - 1 over a cache, each seeing up to its own.
 
     query (B, H, L, D); keys, values (B, H / groups, S, D), where slot j holds the latest position p ≡ j (mod S);
     ``start`` (B,): positions before it are padding. ``window``: a query sees its own position and window - 1 before.
-    ``key_scale``, ``value_scale`` (B, H / groups, S, 1) are those of :func:`write_cache`.
+    ``key_scale``, ``value_scale`` (B, H / groups, S, 1) are those of :func:`write_cache`. ``bias`` (H, N) holds what is
+    added to the score of a key 0, 1 … N - 1 positions before the query.
     """
     (batch, heads, length, width), (groups, slots) = query.shape, keys.shape[1:3]
     first = int(position)
@@ -152,6 +155,9 @@ def cached_attention(
         allowed = allowed & (held >= start[:, None, None, None, None])
     rows = m.reshape(query, (batch, groups, heads // groups, length, width))
     scores = matmul(m, rows, _swap(m, keys)[:, :, None]) * _scale(query, scale)
+    if bias is not None:
+        ago = m.clip(asked - held, 0, bias.shape[1] - 1)
+        scores = scores + m.reshape(bias, (groups, heads // groups, 1, -1))[:, :, 0, ago]
     scores = m.where(allowed, scores, -math.inf)
     weights = m.where(m.max(scores, axis=-1, keepdims=True) == -math.inf, 0.0, softmax(m, scores, dim=-1))
     mixed = matmul(m, weights.astype(query.dtype), values[:, :, None])
