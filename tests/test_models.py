@@ -17,7 +17,8 @@ BASES = [f"{kind}Model" for kind in SIZES]
 
 
 def states(model, *args, **how):
-    return model(*args, **how).last_hidden_state.detach().numpy()
+    with minigrad.kernels("off"):  # else one that is ready only later would round in another way
+        return model(*args, **how).last_hidden_state.detach().numpy()
 
 
 @pytest.mark.parametrize("name", MODELS)

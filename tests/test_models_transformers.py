@@ -44,7 +44,8 @@ def test_the_other_library_opens_what_one_saves(name, size, tmp_path):
         warnings.simplefilter("error")
         again = models.from_pretrained(tmp_path / "theirs", strict=True)
     assert type(again) is type(ours)
-    a, b = ours(**arguments), again(**arguments)
+    with minigrad.kernels("off"):
+        a, b = ours(**arguments), again(**arguments)
     with torch.no_grad():
         c = theirs(**{k: torch.tensor(v) for k, v in arguments.items()})
     for field in ("last_hidden_state", "logits", "start_logits"):
