@@ -137,6 +137,8 @@ def _fetch(
         while piece := out.read(_PIECE):
             digest.update(piece)
         had = out.tell()
+        if had and digest.hexdigest() == expected.digits:
+            return
         try:
             got = _receive(url, target, out, digest, timeout, headers, had)
             if digest.hexdigest() == expected.digits:

@@ -1,7 +1,7 @@
 """Models from pretrained files, in Hugging Face's names: one file per architecture.
 
 ``configuration.py`` reads ``config.json`` and lists what is known, ``pretrained.py`` loads and saves,
-``weights.py`` opens and writes the files, ``hub.py`` finds a name. Layers are ``nn``'s, tokenizers ``text``'s.
+``weights.py`` opens and writes the files, ``hub.py`` finds a name, ``remote.py`` fetches it. Layers are ``nn``'s, tokenizers ``text``'s.
 """
 
 from __future__ import annotations
