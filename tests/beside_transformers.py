@@ -17,7 +17,7 @@ def _imported():
     os.environ["HF_HUB_OFFLINE"] = "1"  # read at import: no test asks the hub
     try:
         library = pytest.importorskip("transformers")
-        for kind in ("bert", "distilbert", "roberta"):
+        for kind in ("bert", "distilbert", "roberta", "gpt2", "llama", "mistral", "qwen2", "t5"):
             importlib.import_module(f"transformers.models.{kind}.modeling_{kind}")
         return library
     finally:

@@ -9,10 +9,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import decoder_calls
 import numpy as np
 from model_calls import MODELS, ran
 
 KEPT = Path(__file__).with_suffix(".json")
+DECODERS_KEPT = Path(__file__).with_name("decoder_answers.json")
 
 
 def print_of(array):
@@ -40,6 +42,14 @@ def main():
         for name, kept in answers.items()
     )
     KEPT.write_text(f'{{"versions": {json.dumps(versions)},\n"answers": {{\n{lines}\n}}}}\n')
+    decoders = {}
+    for name in decoder_calls.DECODERS:
+        numbers = decoder_calls.ran(transformers, torch.tensor, name)
+        decoders[name] = {"numbers": {k: print_of(v) for k, v in numbers.items()}}
+        for way in decoder_calls.WAYS:
+            decoders[name][way] = decoder_calls.written(transformers, torch.tensor, name, way).tolist()
+    parts = ",\n".join(f" {json.dumps(k)}: {json.dumps(v)}" for k, v in decoders.items())
+    DECODERS_KEPT.write_text(f'{{"versions": {json.dumps(versions)},\n"answers": {{\n{parts}\n}}}}\n')
 
 
 if __name__ == "__main__":

@@ -24,10 +24,14 @@ Stop = str | Sequence[str] | None
 # ---- which token comes next ------------------------------------------------------------------------------
 
 
-def repetition_penalised(logits: Tensor, ids: Tensor, penalty: float) -> Tensor:
-    """Logits (B, V) of tokens that are in ids (B, T) already: divided by the penalty if positive, else times it (Keskar et al., 2019)."""
-    seen = logits.gather(-1, ids)
-    return logits.scatter(-1, ids, F.where(seen > 0, seen / penalty, seen * penalty))
+def repetition_penalised(logits: Tensor, ids: Tensor, penalty: float, mask: Tensor | None = None) -> Tensor:
+    """Logits (B, V) of tokens that are in ids (B, T) already: divided by the penalty if positive, else times it (Keskar et al., 2019).
+
+    ``mask`` (B, T) is 0 at padding, which doesn't count.
+    """
+    said = F.ones_like(ids) if mask is None else mask
+    said = F.zeros_like(logits).long().scatter_add(-1, ids, said) > 0
+    return F.where(said, F.where(logits > 0, logits / penalty, logits * penalty), logits)
 
 
 def top_k_of(logits: Tensor, k: int) -> Tensor:
@@ -52,11 +56,11 @@ def min_p_of(logits: Tensor, p: float) -> Tensor:
 
 def next_token_logits(
     logits: Tensor, ids: Tensor, temperature: float = 1.0, top_k: int | None = None, top_p: float | None = None,
-    min_p: float | None = None, repetition_penalty: float = 1.0,
+    min_p: float | None = None, repetition_penalty: float = 1.0, mask: Tensor | None = None,
 ) -> Tensor:  # fmt: skip
     """The logits (B, V) whose softmax is sampled: penalised, over the temperature, and -∞ for what is left out."""
     if repetition_penalty != 1.0:
-        logits = repetition_penalised(logits, ids, repetition_penalty)
+        logits = repetition_penalised(logits, ids, repetition_penalty, mask)
     if temperature != 1.0:
         logits = logits / temperature
     if top_k is not None:
@@ -328,7 +332,12 @@ def _pad(given: int | None, config: Any, ends: list[int]) -> int:
 
 def _prompts(input_ids: Any, attention_mask: Any, pad: int | None, config: Any) -> tuple[Tensor, Tensor]:
     """Prompts (B, T) at the right edge, and their mask of ones and zeros."""
-    if isinstance(input_ids, (list, tuple)) and input_ids and isinstance(input_ids[0], (list, tuple)):
+    if (
+        isinstance(input_ids, (list, tuple))
+        and attention_mask is None
+        and input_ids
+        and isinstance(input_ids[0], (list, tuple))
+    ):
         longest = max(map(len, input_ids))
         mask = [[0] * (longest - len(p)) + [1] * len(p) for p in input_ids]
         fill = _pad(pad, config, [])
@@ -379,7 +388,7 @@ def _written(
         logits = reader.begin()
     for i in range(new):
         with no_grad():
-            logits = next_token_logits(logits, reader.ids, **choose)
+            logits = next_token_logits(logits, reader.ids, **choose, mask=reader.mask)
             if do_sample:
                 tokens = multinomial(logits.softmax(-1), 1, generator=generator)
             else:
@@ -422,7 +431,7 @@ def _beams(
     for length in range(1, new + 1):
         shares = logits.log_softmax(-1)
         if repetition_penalty != 1.0:
-            shares = repetition_penalised(shares, reader.ids, repetition_penalty)
+            shares = repetition_penalised(shares, reader.ids, repetition_penalty, reader.mask)
         vocabulary = shares.shape[-1]
         totals = (scores.reshape(-1, 1) + shares).reshape(batch, -1)
         best, places = totals.topk(min((1 + max(len(ends), 1)) * beams, totals.shape[-1]), -1)
