@@ -15,8 +15,9 @@ SIZES = {
     "Bert": _BERT,
     "Roberta": _BERT,
     "DistilBert": {"dim": 16, "n_layers": 2, "n_heads": 2, "hidden_dim": 24},
+    "GPT2": {"n_embd": 16, "n_layer": 2, "n_head": 2, "bos_token_id": 0, "eos_token_id": 0},
 }
-EVERY = {"vocab_size": 40, "max_position_embeddings": 12, "num_labels": 3}
+EVERY = {"vocab_size": 40, "num_labels": 3}
 HEADS = (
     "Model",
     "ForMaskedLM",
@@ -24,8 +25,17 @@ HEADS = (
     "ForTokenClassification",
     "ForQuestionAnswering",
 )
-MODELS = [f"{kind}{head}" for kind in SIZES for head in HEADS]
+MODELS = [f"{kind}{head}" for kind in SIZES if kind != "GPT2" for head in HEADS] + [
+    "GPT2Model",
+    "GPT2LMHeadModel",
+]
 LENGTHS = (8, 5, 3)
+ROUNDED = {"GPT2LMHeadModel": 1e-5}  # whose loss transformers computes in float32, whatever the logits
+
+
+def near(name):
+    """How close the numbers of a model come to transformers'."""
+    return {"rtol": ROUNDED.get(name, 1e-8), "atol": ROUNDED.get(name, 1e-10)}
 
 
 def split(name):
@@ -37,7 +47,8 @@ def split(name):
 def config(library, name, **changes):
     """The small configuration of a model, in transformers or in minigrad.models."""
     kind, head = split(name)
-    sizes = SIZES[kind] | EVERY | ({} if kind == "DistilBert" else {"type_vocab_size": 2}) | changes
+    sizes = SIZES[kind] | EVERY | {"n_positions" if kind == "GPT2" else "max_position_embeddings": 12}
+    sizes |= ({"type_vocab_size": 2} if "hidden_size" in sizes else {}) | changes
     if head == "ForQuestionAnswering":
         sizes |= {"num_labels": 2}
     return getattr(library, f"{kind}Config")(**sizes)
@@ -67,7 +78,7 @@ def inputs(name, padded=True):
     padding = 1 if kind == "Roberta" else 0
     given = {"input_ids": draw.randint(3, 40, shape)}
     labels = {"ForMaskedLM": draw.randint(0, 40, shape), "ForTokenClassification": draw.randint(0, 3, shape),
-              "ForSequenceClassification": draw.randint(0, 3, shape[0])}  # fmt: skip
+              "ForSequenceClassification": draw.randint(0, 3, shape[0]), "LMHeadModel": given["input_ids"].copy()}  # fmt: skip
     spans = {"start_positions": np.array([1, 0, 2]), "end_positions": np.array([6, 3, 99])}
     if kind == "Bert":
         given["token_type_ids"] = draw.randint(0, 2, shape)
@@ -75,7 +86,7 @@ def inputs(name, padded=True):
         there = np.arange(shape[1]) < np.array(LENGTHS)[:, None]
         given["attention_mask"] = there.astype(np.int64)
         given["input_ids"][~there] = padding
-        for words in ("ForMaskedLM", "ForTokenClassification"):
+        for words in ("ForMaskedLM", "ForTokenClassification", "LMHeadModel"):
             labels[words][~there] = -100
     if head == "ForQuestionAnswering":
         return given | spans

@@ -140,7 +140,7 @@ def _fetch(
         if had and digest.hexdigest() == expected.digits:
             return
         try:
-            got = _receive(url, target, out, digest, timeout, headers, had)
+            got, digest = _receive(url, target, out, expected, digest, timeout, headers, had)
             if digest.hexdigest() == expected.digits:
                 return
             problem = (f"not the file it should be: expected {expected.name} {expected.digits}, got {digest.hexdigest()} "
@@ -159,12 +159,13 @@ def _fetch(
 
 
 class _Restart(Exception):
-    """The server can't go on from where we are."""
+    """The server says that it has nothing after what we have."""
 
 
 def _receive(
-    url: str, target: Path, out: Any, digest: Any, timeout: float, headers: Mapping[str, str], had: int
-) -> int:
+    url: str, target: Path, out: Any, expected: Hash, digest: Any, timeout: float, headers: Mapping[str, str], had: int
+) -> tuple[int, Any]:  # fmt: skip
+    """Writes what follows the ``had`` bytes that are there, or all; returns how many there are, and their digest."""
     import http.client
     import urllib.error
     import urllib.request
@@ -173,7 +174,9 @@ def _receive(
     try:
         with opener().open(urllib.request.Request(url, headers=sent), timeout=timeout) as answer:
             if had and (answer.status != 206 or not _goes_on(answer.headers.get("Content-Range"), had)):
-                raise _Restart
+                out.seek(0)  # the server can't, and sends all of it
+                out.truncate()
+                had, digest = 0, expected.begin()
             length = answer.headers.get("Content-Length")
             total = had + int(length) if length and length.isdigit() else None
             got = had
@@ -197,7 +200,7 @@ def _receive(
         raise _Broken(str(e) or type(e).__name__) from None
     if total is not None and got != total:
         raise _Broken(f"truncated: expected {total:,} bytes, got {got:,}")
-    return got
+    return got, digest
 
 
 def _goes_on(content_range: str | None, had: int) -> bool:

@@ -15,16 +15,18 @@ def attention(
 ) -> tuple[Tensor, Tensor | None]:  # fmt: skip
     """softmax(QKᵀ/√d) V in each head, side by side (Vaswani et al., 2017, 3.2.2): (B, T, H·d) three times.
 
-    ``mask``, broadcast to (B, H, L, S), is True where a query may look. Returns the context (B, L, H·d) and, if
+    ``mask``, broadcast to (B, H, L, S), is True where a query may look; ``is_causal`` lets it look at itself
+    and what is before. Returns the context (B, L, H·d) and, if
     asked for, the weights (B, H, L, S), else None. A query that may look nowhere gets zeros.
     """
     q, k, v = (x.unflatten(-1, (heads, -1)).transpose(1, 2) for x in (query, key, value))  # (B, H, T, d)
+    if is_causal and (need_weights or mask is not None):
+        earlier = q.new_ones(q.shape[-2], k.shape[-2]).tril().bool()
+        mask, is_causal = earlier if mask is None else mask & earlier, False
     weights = None
     if not need_weights:
         context = F.scaled_dot_product_attention(q, k, v, mask, dropout_p, is_causal)
     else:
-        if is_causal:
-            mask = q.new_ones(q.shape[-2], k.shape[-2]).tril().bool()
         scores = q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1])  # (B, H, L, S)
         if mask is not None:
             scores = scores.masked_fill(~mask, -1e4 if scores.element_size() == 2 else -1e30)

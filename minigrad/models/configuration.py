@@ -31,6 +31,7 @@ CLASSES: dict[str, tuple[str, ...]] = {
                    "DistilBertForQuestionAnswering"),
     "roberta": ("RobertaConfig", "RobertaModel", "RobertaForMaskedLM", "RobertaForSequenceClassification",
                 "RobertaForTokenClassification", "RobertaForQuestionAnswering"),
+    "gpt2": ("GPT2Config", "GPT2Model", "GPT2LMHeadModel"),
     "llama": ("LlamaConfig", "LlamaModel", "LlamaForCausalLM", "MistralConfig", "MistralModel", "MistralForCausalLM",
               "Qwen2Config", "Qwen2Model", "Qwen2ForCausalLM"),
     "t5": ("T5Config", "T5ForConditionalGeneration"),
