@@ -24,6 +24,7 @@ DECODERS = {  # by a name: the class's beginning, its configuration
     "Llama 3": ("Llama", _LLAMA | {"rope_parameters": _ROPE, "attention_bias": True, "mlp_bias": True, "head_dim": 6}),
     "Mistral": ("Mistral", _LLAMA | {"sliding_window": 4}),
     "Qwen2": ("Qwen2", _LLAMA | {"tie_word_embeddings": True}),
+    "GPT-2": ("GPT2", {"n_embd": 16, "n_layer": 2, "n_head": 2, "n_positions": 32}),
     "T5": ("T5", _T5),
     "T5 v1.1": ("T5", _T5 | {"feed_forward_proj": "gated-gelu"}),
 }  # fmt: skip
@@ -39,7 +40,7 @@ def config(library, name, **changes):
 def make(library, tensor, name, **changes):
     """The model of that name in float64, in ``eval`` mode."""
     kind = DECODERS[name][0]
-    head = "ForConditionalGeneration" if kind == "T5" else "ForCausalLM"
+    head = {"T5": "ForConditionalGeneration", "GPT2": "LMHeadModel"}.get(kind, "ForCausalLM")
     model = getattr(library, kind + head)(config(library, name, **changes)).double()
     shared = getattr(model, "_tied_weights_keys", None) or {}
     tied = model.config.tie_word_embeddings

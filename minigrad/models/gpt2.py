@@ -12,10 +12,12 @@ from typing import Any, ClassVar
 
 from .. import nn
 from ..functions.creation import arange, empty
+from ..nn import functional as F
 from ..tensor import Tensor
 from .attention import attention, beside, key_mask, token_ids
 from .configuration import PretrainedConfig, activation
-from .outputs import HeadOutput, ModelOutput, as_labels, token_loss
+from .generation import Generation
+from .outputs import HeadOutput, ModelOutput, next_token_loss
 from .pretrained import PreTrained
 
 
@@ -40,12 +42,19 @@ class GPT2Config(PretrainedConfig):
     embd_pdrop: float = 0.1
     attn_pdrop: float = 0.1
     layer_norm_epsilon: float = 1e-5
+    bias: bool = True  # False leaves out every bias, as nanoGPT can
     bos_token_id: int | None = 50256
     eos_token_id: int | list[int] | None = 50256
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self.heads_divide(self.n_embd, self.n_head)
+
+    def to_dict(self) -> dict[str, Any]:
+        values = super().to_dict()
+        if self.bias:  # which is not in others' files
+            del values["bias"]
+        return values
 
     @property
     def hidden_size(self) -> int:
@@ -59,29 +68,34 @@ class GPT2Config(PretrainedConfig):
 class Conv1D(nn.Module):
     """x W + b with W (in, out): a convolution of width one, as GPT-2's authors wrote it."""
 
-    def __init__(self, nf: int, nx: int, residual: bool = False) -> None:
+    def __init__(self, nf: int, nx: int, residual: bool = False, bias: bool = True) -> None:
         super().__init__()
-        self.weight, self.bias = nn.Parameter(empty(nx, nf)), nn.Parameter(empty(nf))
+        self.weight = nn.Parameter(empty(nx, nf))
+        self.register_parameter("bias", nn.Parameter(empty(nf)) if bias else None)
         self.residual = residual  # does it end a half of a layer?
 
     def forward(self, x: Tensor) -> Tensor:
-        return x @ self.weight + self.bias
+        return F.linear(x, self.weight.T, self.bias)
 
 
 class GPT2Attention(nn.Module):
     """Attention(x W_Q, x W_K, x W_V) W_O, each token to itself and those before it; the first three are one matrix."""
 
-    def __init__(self, config: GPT2Config) -> None:
+    def __init__(self, config: GPT2Config, layer: int) -> None:
         super().__init__()
-        self.heads, self.p = config.n_head, config.attn_pdrop
-        self.c_attn = Conv1D(3 * config.n_embd, config.n_embd)
-        self.c_proj = Conv1D(config.n_embd, config.n_embd, residual=True)
+        self.layer, self.heads, self.p = layer, config.n_head, config.attn_pdrop
+        self.c_attn = Conv1D(3 * config.n_embd, config.n_embd, bias=config.bias)
+        self.c_proj = Conv1D(config.n_embd, config.n_embd, residual=True, bias=config.bias)
         self.resid_dropout = nn.Dropout(config.resid_pdrop)
 
-    def forward(self, x: Tensor, mask: Tensor | None, need_weights: bool) -> tuple[Tensor, Tensor | None]:
+    def forward(self, x: Tensor, mask: Any, need_weights: bool, cache: Any) -> tuple[Tensor, Tensor | None]:
         q, k, v = self.c_attn(x).chunk(3, -1)
         p = self.p if self.training else 0.0
-        context, weights = attention(q, k, v, self.heads, mask, p, need_weights, is_causal=True)
+        if cache is not None:
+            q, k, v = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in (q, k, v))
+            context, weights = cache.attend(self.layer, q, k, v).transpose(1, 2).flatten(2), None
+        else:
+            context, weights = attention(q, k, v, self.heads, mask, p, need_weights, is_causal=True)
         return self.resid_dropout(self.c_proj(context)), weights
 
 
@@ -91,7 +105,8 @@ class GPT2MLP(nn.Module):
     def __init__(self, config: GPT2Config) -> None:
         super().__init__()
         inner = 4 * config.n_embd if config.n_inner is None else config.n_inner
-        self.c_fc, self.c_proj = Conv1D(inner, config.n_embd), Conv1D(config.n_embd, inner, residual=True)
+        self.c_fc = Conv1D(inner, config.n_embd, bias=config.bias)
+        self.c_proj = Conv1D(config.n_embd, inner, residual=True, bias=config.bias)
         self.act, self.dropout = activation(config.activation_function), nn.Dropout(config.resid_pdrop)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -101,13 +116,14 @@ class GPT2MLP(nn.Module):
 class GPT2Block(nn.Module):
     """h = x + Attention(LayerNorm(x)); h + MLP(LayerNorm(h))."""
 
-    def __init__(self, config: GPT2Config) -> None:
+    def __init__(self, config: GPT2Config, layer: int) -> None:
         super().__init__()
-        self.ln_1, self.ln_2 = (nn.LayerNorm(config.n_embd, config.layer_norm_epsilon) for _ in range(2))
-        self.attn, self.mlp = GPT2Attention(config), GPT2MLP(config)
+        width, eps = config.n_embd, config.layer_norm_epsilon
+        self.ln_1, self.ln_2 = (nn.LayerNorm(width, eps, bias=config.bias) for _ in range(2))
+        self.attn, self.mlp = GPT2Attention(config, layer), GPT2MLP(config)
 
-    def forward(self, x: Tensor, mask: Tensor | None, need_weights: bool) -> tuple[Tensor, Tensor | None]:
-        y, weights = self.attn(self.ln_1(x), mask, need_weights)
+    def forward(self, x: Tensor, mask: Any, need_weights: bool, cache: Any) -> tuple[Tensor, Tensor | None]:
+        y, weights = self.attn(self.ln_1(x), mask, need_weights, cache)
         h = x + y
         return h + self.mlp(self.ln_2(h)), weights
 
@@ -131,7 +147,8 @@ class GPT2PreTrained(PreTrained):
 class GPT2Model(GPT2PreTrained):
     """States (B, T, D) of tokens (B, T), each of those up to it; the last layer's are normalised.
 
-    ``attention_mask`` (B, T) is 1 for tokens and 0 for padding. Padding on the left needs ``position_ids``.
+    ``attention_mask`` (B, T) is 1 for tokens and 0 for padding. Padding on the left needs ``position_ids``. With a
+    ``cache`` the tokens are the next of its texts.
     """
 
     def __init__(self, config: GPT2Config) -> None:
@@ -139,24 +156,28 @@ class GPT2Model(GPT2PreTrained):
         self.wte = nn.Embedding(config.vocab_size, config.n_embd)
         self.wpe = nn.Embedding(config.n_positions, config.n_embd)
         self.drop = nn.Dropout(config.embd_pdrop)
-        self.h = nn.ModuleList([GPT2Block(config) for _ in range(config.n_layer)])
-        self.ln_f = nn.LayerNorm(config.n_embd, config.layer_norm_epsilon)
+        self.h = nn.ModuleList([GPT2Block(config, i) for i in range(config.n_layer)])
+        self.ln_f = nn.LayerNorm(config.n_embd, config.layer_norm_epsilon, bias=config.bias)
 
     def forward(
-        self, input_ids: Any, attention_mask: Any = None, position_ids: Any = None, *, output_attentions: bool = False,
-        output_hidden_states: bool = False,
+        self, input_ids: Any, attention_mask: Any = None, position_ids: Any = None, *, cache: nn.KVCache | None = None,
+        output_attentions: bool = False, output_hidden_states: bool = False,
     ) -> ModelOutput:  # fmt: skip
         ids = token_ids(input_ids, self.config.n_positions)
         mask, places = key_mask(attention_mask, ids), beside(position_ids, ids, "position_ids")
-        x = self.drop(
-            self.wte(ids) + self.wpe(arange(ids.shape[1], device=ids.device) if places is None else places)
-        )
+        if places is None:
+            places = (
+                arange(ids.shape[1], device=ids.device) if cache is None else cache.positions(ids.shape[1])
+            )
+        x = self.drop(self.wte(ids) + self.wpe(places))
         states, attentions = [x], []
         for block in self.h:
-            x, weights = block(x, mask, output_attentions)
+            x, weights = block(x, mask, output_attentions, cache)
             states.append(x)
             attentions.append(weights)
         states[-1] = self.ln_f(x)
+        if cache is not None:
+            cache.advance(ids.shape[1])
         return ModelOutput(
             states[-1],
             tuple(states) if output_hidden_states else None,
@@ -164,11 +185,11 @@ class GPT2Model(GPT2PreTrained):
         )
 
 
-class GPT2LMHeadModel(GPT2PreTrained):
+class GPT2LMHeadModel(GPT2PreTrained, Generation):
     """Logits (B, T, vocab_size) of the next token, x Eᵀ with E the table of tokens.
 
     ``labels`` (B, T) are the tokens themselves, -100 where none counts: the loss compares each with what stood
-    before it.
+    before it. ``logits_to_keep`` asks for the logits of the last tokens only.
     """
 
     _tied_weights_keys = {"lm_head.weight": "transformer.wte.weight"}  # noqa: RUF012
@@ -178,8 +199,15 @@ class GPT2LMHeadModel(GPT2PreTrained):
         self.transformer = GPT2Model(config)
         self.lm_head = nn.Linear(config.n_embd, config.vocab_size, bias=False)
 
-    def forward(self, input_ids: Any, *inputs: Any, labels: Any = None, **how: Any) -> HeadOutput:
+    def forward(
+        self, input_ids: Any, *inputs: Any, labels: Any = None, logits_to_keep: int = 0, **how: Any
+    ) -> HeadOutput:
         out = self.transformer(input_ids, *inputs, **how)
-        logits = self.lm_head(out.last_hidden_state)
-        loss = None if labels is None else token_loss(logits[:, :-1], as_labels(labels)[:, 1:])
-        return HeadOutput(loss, logits, out.hidden_states, out.attentions)
+        logits = self.lm_head(out.last_hidden_state[:, -logits_to_keep:])
+        return HeadOutput(next_token_loss(logits, labels), logits, out.hidden_states, out.attentions)
+
+    def new_cache(self, batch: int, length: int, **how: Any) -> nn.KVCache:
+        c = self.config
+        return nn.KVCache(
+            c.n_layer, batch, c.n_head, length, c.n_embd // c.n_head, dtype=self.lm_head.weight.dtype, **how
+        )
