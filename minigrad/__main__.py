@@ -49,6 +49,11 @@ def _run(options: Any) -> int:
     if options.command == "train":
         from . import data, io, nn, optim, train  # noqa: F401  # while Ctrl-C still ends everything at once
         from .jobs.training import train as job
+    elif options.command == "train shakespeare":
+        from . import data, io, models, optim, text, train  # noqa: F401
+        from .jobs.language import train as job
+    elif options.command == "generate":
+        from .jobs.language import generate as job
     elif options.command == "evaluate":
         from .jobs.evaluation import evaluate as job
     elif options.command == "predict":

@@ -24,6 +24,7 @@ COMMANDS = {
     "train": "train an image classifier, draw what came out, keep a checkpoint",
     "evaluate": "measure a trained run on the test images",
     "predict": "say what images show",
+    "generate": "write text after a prompt, with a model that can",
     "summary": "show a network layer by layer",
     "warmup": "compile the kernels for this machine ahead of their first use",
     "bench": "time ops and whole workloads beside torch and the roof",
@@ -52,7 +53,11 @@ class Parser(argparse.ArgumentParser):
 def parse(argv: Sequence[str]) -> argparse.Namespace:
     """The command and its options. Exits with status 2, saying what is wrong, when they can't be."""
     parser, commands = build()
-    known = [*COMMANDS, *parser.options()]
+    if argv[:1] == ["train"] and (
+        argv[1:2] == ["shakespeare"] or any(a.split("=")[0] == "--text" for a in argv)
+    ):
+        argv = [LANGUAGE, *(argv[2:] if argv[1:2] == ["shakespeare"] else argv[1:])]
+    known = [*COMMANDS, LANGUAGE, *parser.options()]
     if argv and argv[0] not in known:
         if argv[0].startswith("-"):
             parser.error(f"unknown option {argv[0]!r}{nearest(argv[0], parser.options())}")
@@ -84,7 +89,13 @@ def build() -> tuple[Parser, dict[str, Parser]]:
             name, help=about, description=f"{about[0].upper()}{about[1:]}.", epilog=EPILOGS.get(name),
             usage=f"python -m minigrad {name} {USAGE[name]}",
         )  # fmt: skip
+    made[LANGUAGE] = sub.add_parser(
+        LANGUAGE, description="Train a GPT from nothing on Shakespeare, or on any text, and see what it writes.",
+        usage=f"python -m minigrad {LANGUAGE} [option ...]", epilog=EPILOGS[LANGUAGE],
+    )  # fmt: skip
     _train(made["train"])
+    _language(made[LANGUAGE])
+    _generate(made["generate"])
     _evaluate(made["evaluate"])
     _predict(made["predict"])
     _summary(made["summary"])
@@ -96,10 +107,12 @@ def build() -> tuple[Parser, dict[str, Parser]]:
     return parser, made
 
 
+LANGUAGE = "train shakespeare"  # a command of its own, though it reads as an option of train
 USAGE = {
     "train": "[SET] [option ...]",
     "evaluate": "RUN [option ...]",
     "predict": "RUN FILE ... [option ...]",
+    "generate": "--prompt TEXT [option ...]",
     "summary": "[RUN|SET] [option ...]",
     "warmup": "[OP ...] [option ...]",
     "bench": "[NAME ...] [option ...]",
@@ -111,7 +124,15 @@ EPILOGS = {
     "  python -m minigrad train fashion-mnist --plain        the bare recipe\n"
     "  python -m minigrad train digits --hidden 64 32 --optimizer sgd --lr 0.1\n"
     "  python -m minigrad train --task binary --positive Trouser\n"
-    "  python -m minigrad train --resume runs/fashion-mnist  go on where a run was cut",
+    "  python -m minigrad train --resume runs/fashion-mnist  go on where a run was cut\n"
+    "  python -m minigrad train shakespeare --help           a GPT, on text",
+    LANGUAGE: "examples:\n"
+    "  python -m minigrad train shakespeare                  nanoGPT's recipe for a CPU\n"
+    "  python -m minigrad train --text book.txt --tokenizer bpe --vocab-size 1000\n"
+    "  python -m minigrad train shakespeare --resume runs/shakespeare",
+    "generate": "examples:\n"
+    "  python -m minigrad generate --prompt ROMEO:\n"
+    "  python -m minigrad generate --model runs/book --prompt 'Once upon' --temperature 0.7 --top-p 0.9 --seed 1",
     "evaluate": "example:\n  python -m minigrad evaluate runs/fashion-mnist --json",
     "predict": "example:\n"
     "  python -m minigrad predict runs/fashion-mnist shirt.png more.npy --sheet seen.svg",
@@ -188,6 +209,103 @@ def _train(p: Parser) -> None:
         "go on with a run that was cut; it ends exactly as if it hadn't been. Its recipe stays as it is"))  # fmt: skip
     g.add_argument("--pictures", choices=PICTURES, default="auto", metavar="KIND", help=(
         "auto (the default: PNG where matplotlib is there, else SVG), png, svg or none"))  # fmt: skip
+    _output(p)
+
+
+def _language(p: Parser) -> None:
+    g = p.add_argument_group("text")
+    g.add_argument("--text", metavar="FILE", help="train on this UTF-8 text (default: Shakespeare's)")
+    g.add_argument(
+        "--data", dest="root", metavar="FOLDER", help="look for the set here first (also: MINIGRAD_DATA)"
+    )
+    g.add_argument("--no-download", action="store_true", help="never fetch the text from the network")
+    g.add_argument(
+        "--tokenizer", metavar="NAME", help="characters or bpe, learnt from the text (default: characters)"
+    )
+    g.add_argument(
+        "--vocab-size", type=int, metavar="N", help="tokens of bpe, 256 bytes included (default: 512)"
+    )
+    g = p.add_argument_group("network")
+    g.add_argument("--layers", type=int, metavar="N", help="default: 4")
+    g.add_argument("--heads", type=int, metavar="N", help="default: 4")
+    g.add_argument("--width", type=int, metavar="N", help="default: 128")
+    g.add_argument("--block-size", type=int, metavar="N", help="tokens that it sees (default: 64)")
+    g.add_argument("--dropout", type=float, metavar="X", help="default: 0")
+    g.add_argument(
+        "--bias", action=argparse.BooleanOptionalAction, help="biases in products and norms (default: no)"
+    )
+    g = p.add_argument_group("recipe")
+    g.add_argument("--iterations", type=int, metavar="N", help="optimizer steps (default: 2000)")
+    g.add_argument("--batch-size", type=int, metavar="N", help="texts a step (default: 12)")
+    g.add_argument(
+        "--check-every",
+        type=int,
+        metavar="N",
+        help="steps between looks at the validation text (default: 250)",
+    )
+    g.add_argument(
+        "--lr", type=float, metavar="X", help="after the warm-up; it falls along a cosine (default: 0.001)"
+    )
+    g.add_argument("--min-lr", type=float, metavar="X", help="at the end (default: 0.0001)")
+    g.add_argument("--warmup", type=int, metavar="N", help="steps in which it rises (default: 100)")
+    g.add_argument("--weight-decay", type=float, metavar="X", help="of matrices (default: 0.1)")
+    g.add_argument(
+        "--clip", type=float, metavar="X", help="the gradient's norm at most; 0: don't (default: 1)"
+    )
+    g.add_argument("--seed", type=int, metavar="N", help="of all random numbers (default: 1337)")
+    _running(p, "runs/shakespeare, or the text's name, or -2, -3 …")
+    _output(p)
+
+
+def _running(p: Parser, folder: str) -> None:
+    """What doesn't change what comes out."""
+    g = p.add_argument_group("running")
+    g.add_argument("--compile", action=argparse.BooleanOptionalAction, default=True, help=(
+        "replay forward and backward without building a graph: the same numbers, sooner (default: on)"))  # fmt: skip
+    g.add_argument(
+        "--threads",
+        type=int,
+        metavar="N",
+        help="of matrix products (default: OMP_NUM_THREADS, else all cores)",
+    )
+    g.add_argument("--out", metavar="FOLDER", help=f"the run's folder (default: {folder})")
+    g.add_argument(
+        "--resume", metavar="RUN", help="go on with a run that was cut; it ends as if it hadn't been"
+    )
+    g.add_argument("--pictures", choices=PICTURES, default="auto", metavar="KIND", help=(
+        "auto (the default: PNG where matplotlib is there, else SVG), png, svg or none"))  # fmt: skip
+
+
+def _generate(p: Parser) -> None:
+    p.add_argument(
+        "--prompt", required=True, metavar="TEXT", help="what it goes on from; - reads standard input"
+    )
+    p.add_argument("--model", default="runs/shakespeare", metavar="MODEL", help=(
+        "a run's folder, a folder in Hugging Face's layout, or a name (default: runs/shakespeare)"))  # fmt: skip
+    p.add_argument("--max-new-tokens", type=int, default=500, metavar="N", help="default: 500")
+    p.add_argument(
+        "--temperature",
+        type=float,
+        default=0.8,
+        metavar="X",
+        help="below 1 likelier, above bolder (default: 0.8)",
+    )
+    p.add_argument("--top-k", type=int, metavar="K", help="draw from the K likeliest")
+    p.add_argument("--top-p", type=float, metavar="P", help="draw from the fewest that make up P")
+    p.add_argument(
+        "--min-p", type=float, metavar="P", help="draw from those at least P times as likely as the first"
+    )
+    p.add_argument("--repetition-penalty", type=float, default=1.0, metavar="X", help="above 1: repeat less")
+    p.add_argument("--greedy", action="store_true", help="always the likeliest")
+    p.add_argument("--beams", type=int, default=1, metavar="N", help="beam search, so wide")
+    p.add_argument("--length-penalty", type=float, default=1.0, metavar="X", help="of beams: above 0 longer")
+    p.add_argument(
+        "--stop",
+        action="append",
+        metavar="TEXT",
+        help="end where this is written; may be given several times",
+    )
+    p.add_argument("--seed", type=int, metavar="N", help="of the draws")
     _output(p)
 
 

@@ -66,7 +66,7 @@ class Run(NamedTuple):
         }
         with atomic_write(self.folder / RUN, "w") as f:
             f.write(
-                _NUMBERS.sub(lambda m: re.sub(r"\s+", " ", m[0]), json.dumps(_finite(found), indent=1)) + "\n"
+                _NUMBERS.sub(lambda m: re.sub(r"\s+", " ", m[0]), json.dumps(finite(found), indent=1)) + "\n"
             )
 
 
@@ -174,21 +174,21 @@ def scores(run: Run, m: Measured) -> dict[str, Any]:
     if m.positive is not None:
         area = AUROC(task="binary")
         area.update(m.positive, m.truth)
-        found["roc_auc"] = _finite(area.compute().item())
+        found["roc_auc"] = finite(area.compute().item())
     counts = np.bincount(m.truth, minlength=n)
     found["classes"] = [
-        {"name": c, "images": int(counts[k]), **{name: _finite(v[k]) for name, v in by_class.items()}}
+        {"name": c, "images": int(counts[k]), **{name: finite(v[k]) for name, v in by_class.items()}}
         for k, c in enumerate(run.task.classes)
     ]
     return found
 
 
-def _finite(found: Any) -> Any:
+def finite(found: Any) -> Any:
     """The same with null for NaN and inf, which JSON doesn't have."""
     if isinstance(found, dict):
-        return {k: _finite(v) for k, v in found.items()}
+        return {k: finite(v) for k, v in found.items()}
     if isinstance(found, (list, tuple)):
-        return [_finite(v) for v in found]
+        return [finite(v) for v in found]
     return None if isinstance(found, float) and not math.isfinite(found) else found
 
 
@@ -231,6 +231,84 @@ def draw_predictions(
     return [matrix, sheet]
 
 
+# ---- a run of any kind ------------------------------------------------------------------------------------
+
+
+def free_folder(out: str | None, name: str) -> Path:
+    """The folder of a new run, made. One that was asked for must not hold a run; else the next free name is taken."""
+    if out is None:
+        k = 1
+        while True:
+            folder = Path("runs") / (name if k == 1 else f"{name}-{k}")
+            try:
+                folder.mkdir(parents=True)
+                return folder
+            except FileExistsError:
+                k += 1
+    folder = Path(out)
+    if (folder / RUN).exists():
+        raise JobError(
+            f"--out {out}: there is a run in it already; go on with it by --resume {quoted(folder)}, or give "
+            f"another folder"
+        )
+    if ours := [n for n in _names() if (folder / n).exists()]:
+        raise JobError(
+            f"--out {out}: {ours[0]} is there already and would be overwritten; give another folder"
+        )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise JobError(f"--out {out}: expected a folder, but a file is there; give another path") from None
+    return folder
+
+
+def _names() -> list[str]:
+    pictures = [f"{name}{suffix}" for name in PICTURES for suffix in (".png", ".svg")]
+    return [CHECKPOINT, HISTORY_CSV, HISTORY_JSON, *pictures]
+
+
+def callbacks(folder: Path, options: Any) -> list[Any]:
+    """The checkpoint, the history's files, the learning rate, and progress where it isn't to be quiet."""
+    import sys
+
+    from ..train.callbacks import LambdaCallback, LearningRateMonitor, ModelCheckpoint
+    from ..train.progress import ProgressBar
+
+    def write(trainer: Any, model: Any) -> None:
+        trainer.history.to_csv(folder / HISTORY_CSV)
+        trainer.history.to_json(folder / HISTORY_JSON)
+
+    checkpoint = ModelCheckpoint(folder, save_top_k=0, save_last=True, enable_version_counter=False)
+    checkpoint.CHECKPOINT_NAME_LAST = CHECKPOINT.removesuffix(checkpoint.FILE_EXTENSION)
+    found = [checkpoint, LambdaCallback(on_train_epoch_end=write), LearningRateMonitor("epoch")]
+    if not options.quiet:
+        found.append(ProgressBar(stream=sys.stderr if options.json else sys.stdout))
+    return found
+
+
+def interrupted(folder: Path, command: str, whole: str) -> int:
+    """Says what is saved of a run that Ctrl-C ended, and how to go on; the exit status."""
+    import sys
+
+    from ..train.checkpoints import load_checkpoint
+
+    where, path = "before its first step", folder / CHECKPOINT
+    if path.exists():
+        found = load_checkpoint(path)
+        where = f"after step {found['global_step']:,}, in epoch {found['epoch'] + 1} {whole}"
+    print(
+        f"\ninterrupted; saved {where}. Go on with:\n  python -m minigrad {command} --resume {quoted(folder)}",
+        file=sys.stderr,
+    )
+    return 130
+
+
+def quoted(path: Path) -> str:
+    import shlex
+
+    return shlex.quote(str(path))
+
+
 def check_pictures(kind: str) -> None:
     """Refuses PNG without matplotlib, before anything is computed."""
     if kind == "png":
@@ -257,4 +335,4 @@ def sayer(options: Any) -> Callable[[str], None]:
 def answer(options: Any, found: dict[str, Any]) -> None:
     """The JSON object, where it was asked for."""
     if options.json:
-        print(json.dumps(_finite(found), indent=1, allow_nan=False))
+        print(json.dumps(finite(found), indent=1, allow_nan=False))

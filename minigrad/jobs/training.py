@@ -31,7 +31,7 @@ def train(options: Any) -> int:
     try:
         found = _whole(run, chosen, options, say)
     except KeyboardInterrupt:
-        return _interrupted(run)
+        return runs.interrupted(run.folder, "train", f"of {run.recipe.epochs}")
     runs.answer(options, found)
     return 0
 
@@ -47,7 +47,7 @@ def _whole(run: Run, chosen: Chosen, options: Any, say: Callable[[str], None]) -
     files = _drawn(run, test_part, measured, found["test"], history, options.pictures)
     say(f"{runs.headline(run, found['test'])}, in {_time(found['seconds'])}")
     say("wrote " + ", ".join(str(f) for f in files))
-    say(f"next: python -m minigrad evaluate {_quoted(run.folder)}")
+    say(f"next: python -m minigrad evaluate {runs.quoted(run.folder)}")
     return {
         "run": str(run.folder), "set": run.recipe.data, "data": chosen.sentence, "recipe": run.recipe.as_dict(), **found,
         "history": history.history, "files": [str(f) for f in files],
@@ -73,43 +73,10 @@ def _begun(options: Any) -> tuple[Run, Chosen]:
     root = None if options.root is None else os.path.abspath(options.root)
     sizes = (len(chosen.train), len(chosen.test))
     build_model(recipe, chosen.train.side**2, len(task.classes))  # a folder is made for one that can be
-    folder = _free_folder(options.out, chosen.name)
+    folder = runs.free_folder(options.out, chosen.name)
     run = Run(folder, recipe, task, chosen.train.side, scaling, sizes, root, None)
     run.save()
     return run, chosen
-
-
-def _free_folder(out: str | None, name: str) -> Path:
-    """The folder of a new run, made. One that was asked for must not hold a run; else the next free name is taken."""
-    if out is None:
-        k = 1
-        while True:
-            folder = Path("runs") / (name if k == 1 else f"{name}-{k}")
-            try:
-                folder.mkdir(parents=True)
-                return folder
-            except FileExistsError:
-                k += 1
-    folder = Path(out)
-    if (folder / runs.RUN).exists():
-        raise JobError(
-            f"--out {out}: there is a run in it already; go on with it by --resume {_quoted(folder)}, or give "
-            f"another folder"
-        )
-    if ours := [n for n in _names() if (folder / n).exists()]:
-        raise JobError(
-            f"--out {out}: {ours[0]} is there already and would be overwritten; give another folder"
-        )
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError):
-        raise JobError(f"--out {out}: expected a folder, but a file is there; give another path") from None
-    return folder
-
-
-def _names() -> list[str]:
-    pictures = [f"{name}{suffix}" for name in runs.PICTURES for suffix in (".png", ".svg")]
-    return [runs.CHECKPOINT, runs.HISTORY_CSV, runs.HISTORY_JSON, *pictures]
 
 
 def _resumed(options: Any) -> tuple[Run, Chosen]:
@@ -150,7 +117,7 @@ def _fitted(run: Run, train_part: Part, test_part: Part, options: Any) -> tuple[
     optimizer = build_optimizer(recipe, model.parameters())
     schedule = build_schedule(recipe, optimizer, recipe.steps(len(train_part.labels)))
     trainer = Trainer(
-        max_epochs=recipe.epochs, callbacks=_callbacks(run, options), enable_progress_bar=False,
+        max_epochs=recipe.epochs, callbacks=runs.callbacks(run.folder, options), enable_progress_bar=False,
         default_root_dir=run.folder, compile=options.compile,
     )  # fmt: skip
     sizes = recipe.layers(run.side**2, len(run.task.classes))
@@ -197,41 +164,6 @@ def _accuracy(run: Run) -> Any:
     return Accuracy(task="multiclass", num_classes=len(run.task.classes))
 
 
-def _callbacks(run: Run, options: Any) -> list[Any]:
-    """The checkpoint, the history's files, the learning rate, and progress where it isn't to be quiet."""
-    import sys
-
-    from ..train.callbacks import LambdaCallback, LearningRateMonitor, ModelCheckpoint
-    from ..train.progress import ProgressBar
-
-    def write(trainer: Any, model: Any) -> None:
-        trainer.history.to_csv(run.folder / runs.HISTORY_CSV)
-        trainer.history.to_json(run.folder / runs.HISTORY_JSON)
-
-    checkpoint = ModelCheckpoint(run.folder, save_top_k=0, save_last=True, enable_version_counter=False)
-    checkpoint.CHECKPOINT_NAME_LAST = runs.CHECKPOINT.removesuffix(checkpoint.FILE_EXTENSION)
-    found = [checkpoint, LambdaCallback(on_train_epoch_end=write), LearningRateMonitor("epoch")]
-    if not options.quiet:
-        found.append(ProgressBar(stream=sys.stderr if options.json else sys.stdout))
-    return found
-
-
-def _interrupted(run: Run) -> int:
-    import sys
-
-    from ..train.checkpoints import load_checkpoint
-
-    where = "before its first step"
-    if run.checkpoint.exists():
-        found = load_checkpoint(run.checkpoint)
-        where = f"after step {found['global_step']:,}, in epoch {found['epoch'] + 1} of {run.recipe.epochs}"
-    print(
-        f"\ninterrupted; saved {where}. Go on with:\n  python -m minigrad train --resume {_quoted(run.folder)}",
-        file=sys.stderr,
-    )
-    return 130
-
-
 # ---- what comes out --------------------------------------------------------------------------------------
 
 
@@ -273,9 +205,3 @@ def _time(seconds: float) -> str:
     from ..train.history import duration
 
     return duration(seconds)
-
-
-def _quoted(path: Path) -> str:
-    import shlex
-
-    return shlex.quote(str(path))
