@@ -138,6 +138,37 @@ def test_a_cut_off_answer_does_not_count():
     assert np.isclose(model(**one).loss.item(), model(**two).loss.item())
 
 
+DROPPED = [
+    *((name, p) for name in ("BertForSequenceClassification", "RobertaForSequenceClassification")
+      for p in ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout")),
+    *(("DistilBertForSequenceClassification", p) for p in ("dropout", "attention_dropout", "seq_classif_dropout")),
+    ("DistilBertForQuestionAnswering", "qa_dropout"),
+    *(("GPT2LMHeadModel", p) for p in ("resid_pdrop", "embd_pdrop", "attn_pdrop")),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("asked", [False, True])
+@pytest.mark.parametrize("name, p", DROPPED)
+def test_each_dropout_drops_while_training_and_only_then(name, p, asked):
+    none = {q: 0.0 for n, q in DROPPED if n.startswith(name[:4])}
+    given = {k: v for k, v in inputs(name).items() if "label" not in k and "position" not in k}
+
+    def twice(train, **changes):
+        model = make(models, minigrad.tensor, name, **none | changes).train(train)
+        with minigrad.kernels("off"):
+            outs = [model(**given, output_attentions=asked) for _ in range(2)]
+        return [out[1].detach().numpy() for out in outs], outs[0].attentions
+
+    (a, b), _ = twice(True)
+    (c, d), _ = twice(False, **{p: 0.5})
+    assert np.array_equal(a, b) and np.array_equal(a, c) and np.array_equal(a, d)
+    (e, f), weights = twice(True, **{p: 0.5})
+    assert not np.array_equal(e, f) and not np.array_equal(a, e)
+    if asked and "att" in p:
+        kept = weights[0].detach().numpy()[0, :, -1]  # of the first, which has no padding, the last query
+        assert 0.2 < np.mean(kept == 0) < 0.8
+
+
 # ---- input that can't be
 
 

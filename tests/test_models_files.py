@@ -441,7 +441,7 @@ def test_keys_that_are_not_known_are_written_back(tmp_path):
 @pytest.mark.parametrize(
     "values, error, says",
     [
-        ({"model_type": "mamba"}, ValueError, "unknown model_type 'mamba'; expected one of bert, distilbert, roberta"),
+        ({"model_type": "mamba"}, ValueError, "unknown model_type 'mamba'; expected one of bert, distilbert, roberta, gpt2"),
         ({}, ValueError, "unknown model_type None; expected one of bert"),
         ({"model_type": "bert", "architectures": ["BertForPreTraining"]}, ValueError,
          "unknown architecture 'BertForPreTraining'; expected one of BertModel, BertForMaskedLM"),
@@ -450,6 +450,10 @@ def test_keys_that_are_not_known_are_written_back(tmp_path):
         ({"model_type": "bert", "num_hidden_layers": True}, ValueError, "num_hidden_layers: expected int, got bool"),
         ({"model_type": "bert", "is_decoder": True}, ValueError, "is_decoder: expected False, the only one here, got True"),
         ({"model_type": "bert", "position_embedding_type": "relative_key"}, ValueError, "position_embedding_type: expected 'absolute'"),
+        ({"model_type": "bert", "vocab_size": -1}, ValueError, "vocab_size: expected at least 1, got -1"),
+        ({"model_type": "bert", "num_hidden_layers": 0}, ValueError, "num_hidden_layers: expected at least 1, got 0"),
+        ({"model_type": "bert", "id2label": {}}, ValueError, "id2label: expected numbers of classes and their names"),
+        ({"model_type": "bert", "id2label": {"good": 1}}, ValueError, "id2label: expected numbers of classes"),
         ({"model_type": "bert", "num_attention_heads": 7}, ValueError, "not a multiple of the number of attention heads"),
         ([1], ValueError, "expected a JSON object"),
     ],

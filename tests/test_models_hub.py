@@ -17,7 +17,7 @@ from model_calls import make
 
 import minigrad
 from minigrad import models
-from minigrad.data.download import download
+from minigrad.data.download import download, opener
 from minigrad.models import hub, remote
 from minigrad.models.weights import INDEX, SINGLE
 
@@ -463,15 +463,25 @@ def test_parts_of_an_older_file_are_cleared_away(plain, tmp_path):
     assert not old.exists()
 
 
-def test_a_redirect_that_leaves_the_web_is_refused(store, tmp_path):
-    target = tmp_path / "secret"
-    target.write_bytes(BODY)
-    store.renamed["f"] = "x"
-
+@pytest.mark.parametrize("place", ["ftp://127.0.0.1:9/b", "file:///etc/passwd"])
+def test_a_redirect_that_leaves_the_web_is_refused(store, tmp_path, place):
     class Elsewhere(Handler):
         def answer(self, body):
-            self.refuse(302, Location=target.as_uri())
+            self.refuse(302, Location=place)
 
     store.RequestHandlerClass = Elsewhere
-    with pytest.raises(RuntimeError, match="redirect"):
+    with pytest.raises(RuntimeError, match=r"refused a redirect from http to ftp|Redirection to url 'file"):
         download([f"{store.url}/f/resolve/main/b"], tmp_path / "b", SHA)
+
+
+def test_a_redirect_from_https_to_http_is_refused():
+    import urllib.request
+
+    redirects = next(h for h in opener().handlers if type(h).__name__ == "Redirects")
+    asked = urllib.request.Request("https://hub/x", headers={"Authorization": "Bearer secret"})
+    with pytest.raises(ValueError, match="refused a redirect from https to http://hub/x"):
+        redirects.redirect_request(asked, None, 302, "", {}, "http://hub/x")
+    same, other = (
+        redirects.redirect_request(asked, None, 302, "", {}, f"https://{h}/y") for h in ("hub", "cdn")
+    )
+    assert same.has_header("Authorization") and not other.has_header("Authorization")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+import types
 
 import numpy as np
 import pytest
@@ -102,6 +104,21 @@ def test_a_folder_says_how_vectors_are_made(tmp_path):
     assert (made.pooling, made.normalize, made.max_length) == ("mean", False, 12)
     (tmp_path / "modules.json").unlink()
     assert SentenceEncoder.from_pretrained(tmp_path, tokenizer=tokenizer).normalize
+
+
+def test_the_folders_own_tokenizer_is_taken_unless_one_is_given(tmp_path, monkeypatch):
+    class Tokenizer:
+        @staticmethod
+        def from_pretrained(place):
+            assert place == tmp_path
+            return tokenizer
+
+    room = types.ModuleType("minigrad.text")
+    room.Tokenizer = Tokenizer
+    monkeypatch.setitem(sys.modules, "minigrad.text", room)
+    monkeypatch.setattr(minigrad, "text", room, raising=False)
+    made = SentenceEncoder.from_pretrained(folder(tmp_path, pooling_mode_mean_tokens=True))
+    assert made.tokenizer is tokenizer and made.encode("one two").shape == (16,)
 
 
 @pytest.mark.parametrize(

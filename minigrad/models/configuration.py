@@ -118,6 +118,8 @@ class PretrainedConfig:
             value, kinds = getattr(self, field.name), str(field.type)
             if not any(type(value) in _KINDS[k.split("[")[0].strip()] for k in kinds.split(" | ")):
                 raise ValueError(f"{where}: {field.name}: expected {kinds}, got {describe(value)}")
+            if kinds == "int" and value < (0 if field.name == "num_labels" else 1):
+                raise ValueError(f"{where}: {field.name}: expected at least 1, got {value}")
         for key, supported in self.only.items():
             if self.extra.get(key, supported) != supported:
                 raise ValueError(
@@ -126,6 +128,10 @@ class PretrainedConfig:
         if self.id2label is None:
             self.id2label = {i: f"LABEL_{i}" for i in range(self.num_labels or 2)}
             self.label2id = None
+        if not self.id2label or not all(str(i).isdecimal() for i in self.id2label):
+            raise ValueError(
+                f"{where}: id2label: expected numbers of classes and their names, got {describe(self.id2label)}"
+            )
         self.id2label = {int(i): label for i, label in self.id2label.items()}
         if self.num_labels not in (0, len(self.id2label)):
             raise ValueError(
