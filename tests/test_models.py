@@ -243,6 +243,9 @@ def test_every_parameter_begins_once():
         np.all(p.detach().numpy() == n.endswith("weight")) for n, p in model.named_parameters() if p.ndim == 1
     )
     minigrad.manual_seed(3)
+    gpt = models.GPT2Model(config(models, "GPT2Model", n_embd=64, n_layer=8)).h[0].attn
+    assert 3.5 < float(gpt.c_attn.weight.detach().std() / gpt.c_proj.weight.detach().std()) < 4.5  # √(2 · 8)
+    minigrad.manual_seed(3)
     alone = models.BertModel(config(models, "BertModel", hidden_size=64), add_pooling_layer=False)
     assert np.array_equal(alone.embeddings.word_embeddings.weight.detach(), table.detach())
 

@@ -366,7 +366,7 @@ def test_a_file_that_was_changed_on_the_way_is_refused(tiny, store, file, monkey
 
 def test_a_hub_that_gives_no_hash_or_commit_is_refused():
     with pytest.raises(ConnectionError, match="expected the file's hash in X-Linked-Etag or ETag, got 'x'"):
-        remote._hash({"ETag": '"x"', "Content-Length": "3"}, "url")
+        remote._hash({"ETag": '"x"'}, "url")
     with pytest.raises(
         ConnectionError, match=r"expected the revision's commit in X-Repo-Commit, got '\.\./x'"
     ):
@@ -434,7 +434,7 @@ def test_what_was_kept_is_not_believed(plain, tmp_path, kept):
 
 def test_what_was_kept_whole_is_taken(plain, store, tmp_path):
     (tmp_path / f".b.{SHA[:16]}.resume").write_bytes(BODY)
-    assert fetch(plain, tmp_path).read_bytes() == BODY and not store.asked
+    assert fetch(plain, tmp_path).read_bytes() == BODY and len(store.asked) == 1
 
 
 def test_another_file_is_refused_and_not_kept(plain, tmp_path):

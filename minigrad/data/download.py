@@ -22,16 +22,22 @@ _TRIES = 5  # times that a connection may break off while the file comes on
 class Hash(NamedTuple):
     """What a file's bytes must hash to: the hash's name for people, its name in hashlib, its hexadecimal digits.
 
-    ``prefix`` is hashed before them: git's name of a file is the SHA-1 of ``blob <size>\\0`` and the bytes.
+    ``blob``: it is git's name of the file, over ``blob <size>\\0`` and the bytes.
     """
 
     name: str
     algorithm: str
     digits: str
-    prefix: bytes = b""
+    blob: bool = False
 
-    def begin(self) -> Any:
-        return hashlib.new(self.algorithm, self.prefix, usedforsecurity=False)
+    def of(self, file: Any) -> str:
+        """The digits of a file that is open."""
+        size = file.seek(0, os.SEEK_END)
+        digest = hashlib.new(self.algorithm, b"blob %d\0" % size if self.blob else b"", usedforsecurity=False)
+        file.seek(0)
+        while piece := file.read(_PIECE):
+            digest.update(piece)
+        return digest.hexdigest()
 
 
 def download(
@@ -132,24 +138,21 @@ def _fetch(
 ) -> None:
     """Appends to ``out`` what it lacks of the file, and checks the whole."""
     while True:
-        out.seek(0)
-        digest = expected.begin()
-        while piece := out.read(_PIECE):
-            digest.update(piece)
-        had = out.tell()
-        if had and digest.hexdigest() == expected.digits:
-            return
+        had = out.seek(0, os.SEEK_END)
         try:
-            got, digest = _receive(url, target, out, expected, digest, timeout, headers, had)
-            if digest.hexdigest() == expected.digits:
+            had = _receive(url, target, out, timeout, headers, had)
+            found = expected.of(out)
+            if found == expected.digits:
                 return
-            problem = (f"not the file it should be: expected {expected.name} {expected.digits}, got {digest.hexdigest()} "
-                       f"over {got:,} bytes")  # fmt: skip
+            problem = (f"not the file it should be: expected {expected.name} {expected.digits}, got {found} over "
+                       f"{out.tell():,} bytes")  # fmt: skip
             out.seek(0)
             out.truncate()
             if not had:
                 raise _NotHere(problem)  # else what was kept may have been wrong: once more from the start
-        except _Restart:
+        except _Nothing:
+            if expected.of(out) == expected.digits:
+                return
             out.seek(0)
             out.truncate()
         except _Broken:
@@ -158,14 +161,12 @@ def _fetch(
                 raise
 
 
-class _Restart(Exception):
-    """The server says that it has nothing after what we have."""
+class _Nothing(Exception):
+    """The server has nothing after what we have."""
 
 
-def _receive(
-    url: str, target: Path, out: Any, expected: Hash, digest: Any, timeout: float, headers: Mapping[str, str], had: int
-) -> tuple[int, Any]:  # fmt: skip
-    """Writes what follows the ``had`` bytes that are there, or all; returns how many there are, and their digest."""
+def _receive(url: str, target: Path, out: Any, timeout: float, headers: Mapping[str, str], had: int) -> int:
+    """Writes what follows the ``had`` bytes that are there, or all; returns how many of those it left."""
     import http.client
     import urllib.error
     import urllib.request
@@ -176,7 +177,7 @@ def _receive(
             if had and (answer.status != 206 or not _goes_on(answer.headers.get("Content-Range"), had)):
                 out.seek(0)  # the server can't, and sends all of it
                 out.truncate()
-                had, digest = 0, expected.begin()
+                had = 0
             length = answer.headers.get("Content-Length")
             total = had + int(length) if length and length.isdigit() else None
             got = had
@@ -186,7 +187,6 @@ def _receive(
                         out.write(piece)
                     except OSError as e:
                         raise _Disk(e) from None
-                    digest.update(piece)
                     got += len(piece)
                     advance(len(piece))
     except _Disk as e:
@@ -194,17 +194,17 @@ def _receive(
     except urllib.error.HTTPError as e:
         e.close()
         if had and e.code == 416:
-            raise _Restart from None
+            raise _Nothing from None
         raise _NotHere(str(e)) from None
     except (urllib.error.URLError, http.client.HTTPException, OSError, ValueError) as e:
         raise _Broken(str(e) or type(e).__name__) from None
     if total is not None and got != total:
         raise _Broken(f"truncated: expected {total:,} bytes, got {got:,}")
-    return got, digest
+    return had
 
 
 def _goes_on(content_range: str | None, had: int) -> bool:
-    return content_range is not None and content_range.replace("=", " ").startswith(f"bytes {had}-")
+    return content_range is not None and content_range.startswith(f"bytes {had}-")
 
 
 def opener(stay: bool = False) -> Any:

@@ -237,7 +237,7 @@ def _matched(own: Mapping[str, Any], weights: Weights, prefix: str) -> tuple[dic
     for key in weights:
         stem, _, last = key.rpartition(".")
         plain = f"{stem}.{_OLD_NAMES.get(last, last)}" if stem else last
-        names = (plain, plain.removeprefix(f"{prefix}."), f"{prefix}.{plain}")
+        names = (key, plain, plain.removeprefix(f"{prefix}."), f"{prefix}.{plain}")
         name = next((n for n in names if n in own), None)
         if name is None or name in found:
             unexpected.append(key)

@@ -142,11 +142,10 @@ def _about(endpoint: str, name: str, revision: str, file: str, timeout: float = 
 def _hash(headers: Any, url: str) -> Hash:
     """A large file's is in X-Linked-Etag, SHA-256; a small one's ETag is what git calls it."""
     etag = (headers.get("X-Linked-Etag") or headers.get("ETag") or "").removeprefix("W/").strip('"')
-    size = headers.get("X-Linked-Size") or headers.get("Content-Length") or ""
     if re.fullmatch(r"[0-9a-f]{64}", etag):
         return Hash("SHA-256", "sha256", etag)
-    if re.fullmatch(r"[0-9a-f]{40}", etag) and size.isdigit():
-        return Hash("git's SHA-1", "sha1", etag, b"blob %d\0" % int(size))
+    if re.fullmatch(r"[0-9a-f]{40}", etag):
+        return Hash("git's SHA-1", "sha1", etag, blob=True)
     raise ConnectionError(
         f"{url}: expected the file's hash in X-Linked-Etag or ETag, got {etag!r}; not fetched unchecked"
     )
