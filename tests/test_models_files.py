@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import mmap
 import os
+import tempfile
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from model_calls import config, inputs, make
 
 import minigrad
@@ -193,6 +198,24 @@ def test_old_names_and_buffers_of_positions_are_understood(tmp_path):
     assert np.array_equal(logits(models.from_pretrained(tmp_path, strict=True)), logits(model))
 
 
+def test_gpt2_as_its_authors_files_have_it(tmp_path):
+    """Without the base model's name, with its masks as tensors."""
+    model = saved(tmp_path, "GPT2LMHeadModel")
+
+    def older(arrays):
+        out = {k.removeprefix("transformer."): v for k, v in arrays.items()}
+        for i in range(2):
+            out |= {
+                f"h.{i}.attn.bias": np.tri(12, dtype=bool)[None, None],
+                f"h.{i}.attn.masked_bias": np.array(-1e4),
+            }
+        return out
+
+    rewritten(tmp_path, older)
+    again = models.from_pretrained(tmp_path, strict=True)
+    assert np.array_equal(logits(again, "GPT2LMHeadModel"), logits(model, "GPT2LMHeadModel"))
+
+
 def test_another_number_of_classes_is_refused_or_begins_anew(tmp_path):
     saved(tmp_path, CLASSIFIER)
     with pytest.raises(RuntimeError) as caught:
@@ -322,6 +345,43 @@ def test_a_hostile_header_is_refused(tmp_path):
     (tmp_path / SINGLE).write_bytes(changed)
     with pytest.raises(models.weights.SafetensorsError, match="takes 39204 bytes, but data_offsets"):
         models.from_pretrained(tmp_path)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text("abc./\\", max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text("abc./\\", max_size=5), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["weight_map", "metadata"]) | st.text("abc./\\", max_size=3), JSON, max_size=3
+    )
+)
+def test_whatever_an_index_holds_the_answer_is_an_error_that_says_so(index):
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / INDEX).write_text(json.dumps(index))
+        with pytest.raises(models.weights.SafetensorsError, match=r"index\.json"):
+            Weights(folder)
+
+
+@given(st.sampled_from(sorted(model_types())), st.data())
+def test_whatever_a_configuration_holds_it_is_read_or_refused_and_read_back(kind, data):
+    known = model_types()[kind]
+    names = st.sampled_from([f.name for f in dataclasses.fields(known)] + list(known.only)) | st.text(
+        max_size=5
+    )
+    values = data.draw(st.dictionaries(names, JSON, max_size=3))
+    values.pop("model_type", None)
+    try:
+        read = known.from_dict(values)
+    except ValueError as e:
+        assert known.__name__ in str(e)
+        return
+    assert known.from_dict(json.loads(json.dumps(read.to_dict()))) == read
 
 
 # ---- writing

@@ -11,6 +11,7 @@ from model_calls import MODELS, config, inputs, make, near, ran
 
 import minigrad
 from minigrad import models
+from minigrad.models import hub
 
 
 @pytest.mark.parametrize("padded", [True, False])
@@ -73,3 +74,22 @@ def test_parameters_begin_as_transformers_begin(name):
     for key, value in b.items():
         x, y = a[key].numpy(), value.numpy()
         assert abs(x.std() - y.std()) < 0.003 and abs(x.mean() - y.mean()) < 0.003, key
+
+
+def test_the_real_model_gives_transformers_states_and_attentions():
+    found = hub.find("all-MiniLM-L6-v2").path
+    if found is None:
+        pytest.skip("its weights aren't here")
+    ours = models.from_pretrained(found, strict=True)
+    theirs = transformers.BertModel.from_pretrained(found, attn_implementation="eager", dtype="auto")
+    draw = np.random.RandomState(0)
+    ids, mask = (
+        draw.randint(999, 30522, (3, 40)),
+        (np.arange(40) < np.array([40, 23, 7])[:, None]).astype(np.int64),
+    )
+    a = ours(ids, mask, output_attentions=True, output_hidden_states=True)
+    with torch.no_grad():
+        b = theirs(torch.tensor(ids), torch.tensor(mask), output_attentions=True, output_hidden_states=True)
+    assert np.allclose(a.pooler_output.detach(), b.pooler_output, rtol=0, atol=2e-5)
+    for x, y in zip((*a.hidden_states, *a.attentions), (*b.hidden_states, *b.attentions), strict=True):
+        assert np.allclose(x.detach(), y, rtol=0, atol=2e-5)
