@@ -73,7 +73,8 @@ float, int, bool = float32, int32, bool_
 _ROOMS = (
     "amp", "backends", "benchmarks", "choices", "compiler", "cuda", "data", "distributed", "func", "io", "jit", "jobs",
     "kernels",
-    "linalg", "models", "nn", "optim", "pictures", "printing", "random", "special", "summaries", "testing", "train", "transforms", "typed",
+    "linalg", "models", "nn", "optim", "pictures", "printing", "random", "special", "summaries", "testing", "text", "train",
+    "transforms", "typed",
     "types", "utils", "version",
 )  # fmt: skip
 _ELSEWHERE = {  # public name -> its room, imported when the name is first used

@@ -49,12 +49,16 @@ class Finder:
         raw, late = dict[str, AddedToken](), dict[str, AddedToken]()
         for token in tokens:
             if token.normalized:
-                late[normalize(Normalized(token.content)).text] = token
+                late[self.sought(token)] = token
             else:
                 raw[token.content] = token
         late.pop("", None)
         self.raw, self.late = _alternatives(raw), _alternatives(late)
         self.tokens = raw, late
+
+    def sought(self, token: AddedToken) -> str:
+        """The text that an added token is found by, and decoded to."""
+        return self.normalize(Normalized(token.content)).text if token.normalized else token.content
 
     def sections(self, text: str) -> Iterator[Section]:
         """The stretches of a text, normalised."""

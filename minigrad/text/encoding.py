@@ -61,6 +61,8 @@ def truncated(
     surplus = sum(sizes) - length
     if surplus <= 0:
         return first, second
+    if length <= 0:
+        return first.shortened(0, side), second and second.shortened(0, side)
     if strategy == "longest_first" and second is not None:
         short, long = sorted(sizes)
         long = short if short > length else max(short, length - short)

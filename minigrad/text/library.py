@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .definition import Definition
-from .encoding import Encoding
+from .encoding import Encoding, truncated
 from .tokenizer import Tokenizer
 
 
@@ -78,10 +78,22 @@ class LibraryTokenizer(Tokenizer):
             inputs = [a if b is None else (a, b) for a, b in texts]
             found = self.library.encode_batch(inputs, add_special_tokens=special)
         except Exception as e:  # the library raises Exception itself
-            raise ValueError(f"tokenizer: texts of {len(texts)} rows can't be encoded: {e}") from None
+            self.library.no_truncation()
+            self._explain(texts, special, length or 0, strategy)
+            raise ValueError(f"tokenizer: a batch of {len(texts)} can't be encoded: {e}") from None
         finally:
             self.library.no_truncation()
         return [Encoding(e.ids, e.type_ids, e.offsets, e.special_tokens_mask, [""] * len(e)) for e in found]
+
+    def _explain(
+        self, texts: Sequence[tuple[str, str | None]], special: bool, length: int, strategy: str
+    ) -> None:
+        """Raises our own error where a text can't be shortened."""
+        nothing = Encoding([], [], [], [], [])
+        for pair in texts:
+            room = length - (self.special_count(pair[1] is not None) if special else 0)
+            first, second = (t and self.encodings([(t, None)], False, None, "")[0] for t in pair)
+            truncated(first or nothing, second or nothing, room, strategy, self.truncation_side)
 
     def text_of(self, ids: Sequence[int], skip: bool) -> str:
         return self.library.decode(list(ids), skip_special_tokens=skip)  # type: ignore[no-any-return]

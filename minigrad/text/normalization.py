@@ -13,7 +13,7 @@ from functools import cache, partial
 from typing import Any, Literal, NamedTuple
 
 from .definition import Definition
-from .unicode import CHINESE, WHITESPACE, after_nine, characters, combining, is_accent, is_control
+from .unicode import CHINESE, WHITESPACE, after_nine, characters, combining, is_accent, is_control, is_mark
 
 
 class Normalized(NamedTuple):
@@ -61,6 +61,10 @@ def clean(state: Normalized) -> Normalized:
 def space_chinese(state: Normalized) -> Normalized:
     """Puts a space on both sides of each Chinese character, so that each is a word (BERT)."""
     return mapped(_spaced, state) if _chinese().search(state.text) else state
+
+
+def _unmarked(c: str) -> str:
+    return "" if is_mark(c) else c
 
 
 def strip_accents(state: Normalized) -> Normalized:
@@ -198,7 +202,7 @@ NORMALIZERS: dict[str, Callable[[Definition], Step]] = {
     "BertNormalizer": _bert,
     "Sequence": lambda d: partial(in_turn, tuple(normalizer(part) for part in d.parts("normalizers"))),
     "Lowercase": lambda d: lowercase,
-    "StripAccents": lambda d: strip_accents,
+    "StripAccents": lambda d: partial(mapped, _unmarked),
     "NFC": lambda d: partial(unicode_form, "NFC"),
     "NFD": lambda d: partial(unicode_form, "NFD"),
     "NFKC": lambda d: partial(unicode_form, "NFKC"),

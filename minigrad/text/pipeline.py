@@ -86,7 +86,7 @@ class Pipeline(Tokenizer):
         self.finder = Finder(added, self.normalize)
         self.tokens = {**self.model.vocabulary, **{token.content: token.id for token in added}}
         self._special = frozenset(token.id for token in added if token.special)
-        self._contents = {token.id: token.content for token in added}
+        self._contents = {token.id: self.finder.sought(token) for token in added}
         self._cache: dict[str, Pieces] = {}
         super().__init__(config or {})
 

@@ -35,12 +35,11 @@ class Template(NamedTuple):
         if self.trim:
             first, second = self._trimmed(first), self._trimmed(second) if second else None
         whole = Encoding([], [], [], [], [])
-        parts = (self.single if second is None else self.pair) if special else Template().pair
-        for part in parts:
-            if part.name in "AB":
+        for part in self.single if second is None else self.pair:
+            if part.name in ("A", "B"):
                 text = first if part.name == "A" else second
-                whole += text.typed(part.type_id) if text else Encoding([], [], [], [], [])
-            else:
+                whole += (text or whole.shortened(0, "right")).typed(part.type_id)
+            elif special:
                 n = len(part.ids)
                 whole += Encoding(
                     list(part.ids), [part.type_id] * n, [(0, 0)] * n, [1] * n, list(part.tokens)

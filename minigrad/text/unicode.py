@@ -113,6 +113,11 @@ def is_accent(character: str) -> bool:
     return bert_category(character) == "Mn"
 
 
+def is_mark(character: str) -> bool:
+    """Any mark, spacing ones too, that isn't younger than the library's tables."""
+    return unicodedata.category(character).startswith("M") and character not in after_nine()
+
+
 @cache
 def characters(predicate: Callable[[str], bool], *categories: str) -> str:
     """The inside of a ``[…]`` for the characters of some categories that a predicate accepts."""
