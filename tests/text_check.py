@@ -1,14 +1,17 @@
 """Compares our tokenizers with the library ``tokenizers``: ids, type ids, offsets and decoded text of every line.
 
-``python tests/text_check.py [--lines 100000] [FILE …]`` takes half of the lines from the files, or else from the data
-sets, and draws the other half; ``--every`` takes a line for every character instead. It prints the counts and the first lines that differ.
+``python tests/text_check.py [--lines 100000] [FILE …]`` takes half of the lines from the data sets and the files, and
+draws the other half; ``--every`` takes a line for every character instead;
+``--tokenizer tokenizer.json`` compares that one instead of those of ``text_kinds``. It prints the counts and the first lines that differ.
 """
 
 from __future__ import annotations
 
 import argparse
 import itertools
+import json
 import time
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -42,12 +45,12 @@ def differences(definition: dict[str, Any], lines: Sequence[str]) -> tuple[list[
 
 
 def gathered(number: int, files: Sequence[str]) -> list[str]:
-    """Half of them real as far as there are, the rest drawn, after those written by hand."""
-    chosen = text_lines.written()
-    source = (line for f in files for line in Path(f).read_text(encoding="utf-8").splitlines(keepends=True))
-    lines = list(source if files else text_lines.real())
-    step = max(1, 2 * len(lines) // number)
-    chosen += lines[::step][: number // 2]
+    """Half of them real as far as there are, evenly over all, the rest drawn, after those written by hand."""
+    lines = list(text_lines.real())
+    for file in files:
+        lines += Path(file).read_text(encoding="utf-8").splitlines(keepends=True)
+    half = min(number // 2, len(lines))
+    chosen = text_lines.written() + [lines[k * len(lines) // half] for k in range(half)]
     return chosen + list(itertools.islice(text_lines.drawn(0), number - len(chosen)))
 
 
@@ -57,14 +60,15 @@ def main() -> None:
     parser.add_argument("files", nargs="*")
     parser.add_argument("--lines", type=int, default=100_000)
     parser.add_argument("--every", action="store_true")
+    parser.add_argument("--tokenizer")
     options = parser.parse_args()
     lines = list(text_lines.every()) if options.every else gathered(options.lines, options.files)
-    import unicodedata
-
     print(f"{len(lines):,} lines, {sum(map(len, lines)):,} characters, Unicode {unicodedata.unidata_version}")
-    for name, definition in text_kinds.definitions(
-        lines[: len(lines) // 2 : 20] + lines[-2000:], 4000
-    ).items():
+    if options.tokenizer:
+        kinds = {"given": json.loads(Path(options.tokenizer).read_text(encoding="utf-8"))}
+    else:
+        kinds = text_kinds.definitions(lines[: len(lines) // 2 : 20] + lines[-2000:], 4000)
+    for name, definition in kinds.items():
         different, tokens, (own, library) = differences(definition, lines)
         print(f"{name:30} {tokens:>10,} tokens  {len(different):>5} lines differ  {own:.1f} s, library {library:.1f} s", flush=True)  # fmt: skip
         for line in different[:5]:

@@ -18,6 +18,14 @@ QWEN2 = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|"
     r"\s*[\r\n]+|\s+(?!\S)|\s+"
 )
+DEEPSEEK = [
+    r"\p{N}{1,3}",
+    r"[一-龥\u3040-ゟ゠-ヿ]+",
+    (
+        r"""[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|"""
+        r"\s*[\r\n]+|\s+(?!\S)|\s+"
+    ),
+]
 GPT4O = (
     r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|"
     r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|"
@@ -40,7 +48,7 @@ def wordpieces(lines: Sequence[str], size: int) -> list[str]:
 
 
 def definitions(lines: Sequence[str], size: int = 1000) -> dict[str, dict[str, Any]]:
-    """By name: BERT's with and without case, GPT-2's, Llama 3's, Qwen 2's, GPT-4o's, RoBERTa's, Llama 2's way."""
+    """By name: BERT's with and without case, GPT-2's, Llama 3's, Qwen 2's, GPT-4o's, DeepSeek's, RoBERTa's, Llama 2's way."""
     vocabulary = wordpieces(lines, size)
     special = ["<s>", "</s>", "<pad>", "<mask>"]
     trained = {name: train_bpe(lines, size, special=special, pattern=p).definition for name, p in [("llama3", LLAMA3), ("qwen2", QWEN2), ("gpt4o", GPT4O)]}  # fmt: skip
@@ -68,6 +76,12 @@ def definitions(lines: Sequence[str], size: int = 1000) -> dict[str, dict[str, A
             },
         ],
     }
+    found["deepseek"] = copy.deepcopy(found["gpt2"])
+    splits = [
+        {"type": "Split", "pattern": {"Regex": p}, "behavior": "Isolated", "invert": False} for p in DEEPSEEK
+    ]
+    as_bytes = {**found["gpt2"]["pre_tokenizer"], "use_regex": False}
+    found["deepseek"]["pre_tokenizer"] = {"type": "Sequence", "pretokenizers": [*splits, as_bytes]}
     found["qwen2"]["normalizer"] = {"type": "NFC"}
     found["gpt4o"]["normalizer"] = {"type": "NFKC"}
     roberta = copy.deepcopy(found["gpt2"])

@@ -49,6 +49,17 @@ def _spaced(c: str) -> str:
     return f" {c} " if re.match(f"[{CHINESE}]", c) else c
 
 
+@cache
+def _nfd(c: str) -> str:
+    return c if c in after_nine() else unicodedata.normalize("NFD", c)
+
+
+@cache
+def _nfkd(c: str) -> str:
+    return c if c in after_nine() else unicodedata.normalize("NFKD", c)
+
+
+@cache
 def _unaccented(c: str) -> str:
     return "" if is_accent(c) else c
 
@@ -60,7 +71,7 @@ def clean(state: Normalized) -> Normalized:
 
 def space_chinese(state: Normalized) -> Normalized:
     """Puts a space on both sides of each Chinese character, so that each is a word (BERT)."""
-    return mapped(_spaced, state) if _chinese().search(state.text) else state
+    return state if state.text.isascii() or not _chinese().search(state.text) else mapped(_spaced, state)
 
 
 def _unmarked(c: str) -> str:
@@ -69,7 +80,7 @@ def _unmarked(c: str) -> str:
 
 def strip_accents(state: Normalized) -> Normalized:
     """Drops the marks of category Mn."""
-    return mapped(_unaccented, state) if _accents().search(state.text) else state
+    return state if state.text.isascii() or not _accents().search(state.text) else mapped(_unaccented, state)
 
 
 def lowercase(state: Normalized) -> Normalized:
@@ -100,8 +111,10 @@ def unicode_form(form: Form, state: Normalized) -> Normalized:
     if unicodedata.is_normalized(form, state.text):
         return state
     compatibility: Form = "NFKD" if "K" in form else "NFD"
-    young = after_nine()
-    parts = (t if t in young else unicodedata.normalize(compatibility, t) for t in state.text)
+    decomposed = mapped(_nfkd if "K" in form else _nfd, state)
+    if form == compatibility and unicodedata.is_normalized(form, decomposed.text):
+        return decomposed  # no mark had to move
+    parts = map(_nfkd if "K" in form else _nfd, state.text)
     units = list(_ordered([(c, int(k == 0)) for part in parts for k, c in enumerate(part)]))
     if form.endswith("C"):
         units = _composed(units)

@@ -17,7 +17,7 @@ GPT2 = r"""'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S
 
 _PIECE = re.compile(
     r"\\[pP]\{\^?\w+\}|\\x\{[0-9A-Fa-f]+\}|\\u[0-9A-Fa-f]{4}|\\x[0-9A-Fa-f]{2}|\\.|\[\^?\]?|\]|&&|"
-    r"\(\?[^)]|\(|.",
+    r"\(\?[^)\]]|\(|.",
     re.DOTALL,
 )
 _GROUPS = ("(?:", "(?i", "(?=", "(?!", "(?<", "(?>")
@@ -45,12 +45,12 @@ def translated(pattern: str, where: str = "pattern") -> re.Pattern[str]:
             raise _unknown(where, pattern, "an intersection &&")
         elif piece.startswith("(?") and not depth and piece not in _GROUPS:
             raise _unknown(where, pattern, piece)
-        elif piece == "[" or piece in "-&~|" and depth:
-            out += piece if piece == "-" else "\\" + piece
+        elif piece in "&~|" and depth:
+            out += "\\" + piece  # alone they are literals, doubled ``re`` warns of them
         elif piece.startswith("\\"):
             out += _escape(piece, bool(depth), where, pattern)
-        elif piece == "$":
-            raise _unknown(where, pattern, "$")  # Oniguruma's stands at the end of every line
+        elif piece in ("^", "$") and not depth:
+            raise _unknown(where, pattern, piece)  # Oniguruma's stand at every line
         else:
             out += piece
     try:

@@ -33,7 +33,7 @@ _LATER = """
 # The library's normal forms are those of Unicode 9.0 (2016), which had these of the above; of the rest it had none,
 # nor these, and takes them for letters that neither decompose nor move.
 _NINE = "8D4-8E1 1DFB 11442-11446 11C3F 1E000-1E02A 1E944-1E94A"
-_AFTER_NINE = "1715 32FF A7F2-A7F4 AB69 10780-107BA 11938 1193D 16FF0-16FF1 1FBF0-1FBF9"
+_AFTER_NINE = "1715 32FF A7F2-A7F4 AB69 10780-107BA 11938 1193D 16FF0-16FF1 1F16C 1FBF0-1FBF9"
 # Characters whose category Unicode has changed since: one was punctuation, two were other things.
 _REVISED = {"\u166d": "P", "\u1734": "Mn", "\U000111c9": "P"}
 
