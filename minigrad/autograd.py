@@ -136,7 +136,7 @@ class Node:
     """One application of an op: its gradient rule's save list and its inputs' nodes, by position."""
 
     __slots__ = (
-        "__weakref__", "attrs", "freed", "hooks", "kernel", "module", "op", "parents", "saved", "seq",
+        "__weakref__", "ahead", "attrs", "freed", "hooks", "kernel", "module", "op", "parents", "saved", "seq",
         "shapes", "trace",
     )  # fmt: skip
     keeps = False  # may its rule have kept what it returns?
@@ -149,6 +149,7 @@ class Node:
         self.shapes: tuple[Any, ...] = ()  # (shape, dtype) of the array inputs, None for numbers
         self.hooks: dict[int, dict[int, Any]] | None = None  # by output number, BEFORE, AFTER or RETAIN
         self.kernel: backend.Kernel | None = None
+        self.ahead: Any = None  # the gradient that the kernel's forward made already, for one walk
         self.trace: str | None = None
         self.freed = False
 
@@ -254,18 +255,24 @@ class Node:
             if target is not None and not needs[target]:
                 continue
             args = self.arguments(rule, needs, create)
-            function, result, why = rule.function, None, "its forward had no kernel"
+            function: Any = rule.function
+            result: Any = None
+            why = "its forward had no kernel"
             kernel = None if self.kernel is None or create else self.kernel.vjp
-            if kernel is not None:
+            made, self.ahead = self.ahead, None
+            if made is not None and self.kernel is not None and not create:
+                args, function, why = [made], self.kernel.rest, ""
+                result = function(m, g, made)
+            elif kernel is not None:
                 result = kernel(m, g, *args)
                 if type(result) is backend.Declined:
                     backend.check_declined(op.name, "gradient", result)
-                    kernel, why = None, result.why
+                    result, why = None, result.why
                 else:
-                    function, why = kernel if recorder is None else _settled(kernel, op, rule.function), ""
+                    function, why = kernel if recorder is None else settled(kernel, op, rule.function), ""
             elif self.kernel is not None:
                 why = "a gradient of gradients" if create else "the kernel has no gradient rule"
-            if kernel is None:
+            if result is None:
                 if not create and g is not None and g.itemsize == 2 and op.promote != "any":
                     function = functools.partial(_widely, function, g.dtype, np.float32)
                 result = function(m, g, *args)
@@ -287,6 +294,7 @@ class Node:
         return results
 
     def release(self) -> None:
+        self.ahead = None
         if self.saved:
             self.saved, self.freed = {}, True
 
@@ -388,11 +396,16 @@ def apply(op: Op, inputs: Sequence[Any], attrs: dict[str, Any]) -> Any:
         arrays = _promoted(op, inputs, arrays, kind, mixed)
     kernel = backend.select(op, module, arrays[0].dtype, arrays[0].size) if op.kernels else None
     m = module.m
-    declined = None
+    declined = ahead = None
     try:
         with np.errstate(all="ignore"):
-            if kernel is not None:
-                forward = kernel.forward if state.recorder is None else _settled(kernel.forward, op, None)
+            if kernel is not None and kernel.ahead is not None and _goes_back(inputs[0], state):
+                forward = kernel.ahead if state.recorder is None else settled(kernel.ahead, op, None)
+                result = kernel.ahead(m, *arrays, **attrs)
+                if type(result) is tuple:
+                    *result, ahead = result
+            if kernel is not None and ahead is None:
+                forward = kernel.forward if state.recorder is None else settled(kernel.forward, op, None)
                 result = kernel.forward(m, *arrays, **attrs)
                 if type(result) is backend.Declined:
                     backend.check_declined(op.name, "forward", result)
@@ -420,7 +433,7 @@ def apply(op: Op, inputs: Sequence[Any], attrs: dict[str, Any]) -> Any:
                 x._writes[0] += 1
         return None
     outs = []
-    for array in result if type(result) is tuple else (result,):
+    for array in result if type(result) in (tuple, list) else (result,):
         t = _new(TENSOR[0])
         t._array, t._writes = array if type(array) is module.array_type else m.asarray(array), [0]
         outs.append(t)
@@ -433,7 +446,8 @@ def apply(op: Op, inputs: Sequence[Any], attrs: dict[str, Any]) -> Any:
     if op.view:
         _link_view(out, inputs[0], op, attrs, module, state)
     if state.recorder is not None:
-        state.recorder(forward, m, arrays, attrs, tuple([t._array for t in outs]))
+        results = [t._array for t in outs]
+        state.recorder(forward, m, arrays, attrs, tuple(results if ahead is None else [*results, ahead]))
     if (
         track
         and state.grad
@@ -442,7 +456,14 @@ def apply(op: Op, inputs: Sequence[Any], attrs: dict[str, Any]) -> Any:
         and out._array.dtype.kind in "fV"
     ):
         out._node, out._requires_grad = _record(op, inputs, arrays, outs, attrs, module, kernel, state), True
+        out._node.ahead = ahead
     return out if len(outs) == 1 else tuple(outs)
+
+
+def _goes_back(x: Any, state: State) -> bool:
+    """Will a gradient by this operand be recorded, and of what is kept nothing be given to hooks?"""
+    needs = isinstance(x, Variable) and x._requires_grad
+    return needs and state.grad and not state.inference and state.saved_hooks is None
 
 
 def _record(
@@ -503,7 +524,7 @@ def _widely(function: Callable[..., Any], kind: Any, wide: Any, m: Any, *args: A
 
 
 @functools.cache
-def _settled(kernel: Callable[..., Any], op: Op, rule: Any) -> Callable[..., Any]:
+def settled(kernel: Callable[..., Any], op: Op, rule: Any) -> Callable[..., Any]:
     """A kernel as a capture records it: where a replay's operands make it decline, the row or its rule runs."""
     return functools.partial(_answer, kernel, op, rule)
 

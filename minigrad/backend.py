@@ -43,13 +43,17 @@ class Kernel(NamedTuple):
     """A fast forward ``(m, *inputs, **attrs)`` and, optionally, a fast rule with the row's arguments.
 
     Either may return :class:`Declined`: then the reference runs, or under ``require`` the call is refused.
-    ``least``: from how many elements of the first operand ``auto`` takes it.
+    ``least``: from how many elements of the first operand ``auto`` takes it. ``ahead``: a forward that makes the
+    gradient by the first input with its results, as if that by the first of them were 1, while its operands are in the
+    cache; it gives the row's results and that array. ``rest(m, g, made)`` makes it the gradient for g, in that memory.
     """
 
     forward: Callable[..., Any]
     vjp: Callable[..., Any] | None = None
     kernel_set: str = ""
     least: int = 0
+    ahead: Callable[..., Any] | None = None
+    rest: Callable[..., Any] | None = None
 
 
 class _Place(NamedTuple):
@@ -235,11 +239,13 @@ def register_kernel(
     module: str = "cpu",
     dtypes: tuple[str, ...] = ("float32",),
     least: int = 0,
+    ahead: Callable[..., Any] | None = None,
+    rest: Callable[..., Any] | None = None,
 ) -> None:
     """Registers a kernel for an op, an array module and dtypes. Its arguments are the row's.
 
     A kernel returns :class:`Declined` for a call that it leaves to the reference. Where the operands have
-    fewer than ``least`` elements ``auto`` doesn't ask it.
+    fewer than ``least`` elements ``auto`` doesn't ask it. ``ahead`` and ``rest``: see :class:`Kernel`.
     """
     if op not in OPS:
         raise KeyError(f"register_kernel: {kernel_set!r} registers {op!r}, but no such row exists")
@@ -247,7 +253,9 @@ def register_kernel(
         raise ValueError(f"register_kernel: {kernel_set!r} is a mode; give the set a name of its own")
     KERNEL_SETS.add(kernel_set)
     for d in dtypes:
-        OPS[op].kernels[kernel_set, module, np.dtype(d)] = Kernel(forward, vjp, kernel_set, least)
+        OPS[op].kernels[kernel_set, module, np.dtype(d)] = Kernel(
+            forward, vjp, kernel_set, least, ahead, rest
+        )
 
 
 class _Places(threading.local):

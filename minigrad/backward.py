@@ -121,6 +121,8 @@ class Walk:
             tracer.refuse(
                 "backward goes on through a graph that was recorded outside", "detach() what comes from it"
             )
+        if self.retain:  # a walk after this one would find it used
+            node.ahead = None
         try:
             raw = node.run(grads, needs, create)
         except Exception as e:

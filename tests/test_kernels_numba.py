@@ -313,7 +313,7 @@ def test_cross_entropy_follows_a_maximum_that_rises_and_infinities():
     x = (rng.normal(size=(7, classes)) + np.linspace(-40, 40, classes)).astype(np.float32)
     x[1] = x[1, ::-1].copy()
     x[2, : softmax.BLOCK + 1] = -np.inf  # masked
-    x[3], x[4, 600], x[5, 1030] = -np.inf, np.inf, np.nan
+    x[3], x[4, 600], x[5, 3] = -np.inf, np.inf, np.nan
     x[6] += 1e4
     target = np.full(7, classes - 1)
     for reduced in ("none", "sum"):
@@ -324,8 +324,164 @@ def test_cross_entropy_follows_a_maximum_that_rises_and_infinities():
 
 def test_cross_entropy_leaves_a_wrong_label_to_the_row_that_names_it():
     minigrad.warmup("cross_entropy")
-    with minigrad.kernels("numba"), pytest.raises(IndexError, match="Target 9 is out of bounds"):
-        minigrad.nn.functional.cross_entropy(minigrad.zeros(2, 3), minigrad.tensor([1, 9]))
+    for needs in (False, True):
+        with minigrad.kernels("numba"), pytest.raises(IndexError, match="Target 9 is out of bounds"):
+            minigrad.nn.functional.cross_entropy(
+                minigrad.zeros(2, 3, requires_grad=needs), minigrad.tensor([1, 9])
+            )
+
+
+def logits(n=7, classes=2 * 512 + 17, ignored=()):
+    """A leaf, and labels for it."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, classes, n)
+    labels[list(ignored)] = -100
+    drawn = 3 * rng.normal(size=(n, classes)).astype(np.float32)
+    return minigrad.from_numpy(drawn).requires_grad_(), minigrad.from_numpy(labels)
+
+
+@pytest.mark.parametrize("past", [0, 2**40])
+@pytest.mark.parametrize("classes", [1, 3, 33, 512, 2 * 512 + 17])
+@pytest.mark.parametrize("reduced", ["mean", "sum"])
+def test_a_gradient_made_ahead_is_the_rows(reduced, classes, past, monkeypatch):
+    minigrad.warmup("cross_entropy")
+    monkeypatch.setattr(softmax, "PAST", past)
+    x, y = logits(classes=classes, ignored=[2, 3])
+
+    def gradients(factor):
+        loss = minigrad.nn.functional.cross_entropy(x, y, reduction=reduced)
+        return loss._node.ahead is not None, *(
+            autograd.grad(loss * factor, x, retain_graph=again)[0].numpy().copy() for again in (True, True, False)
+        )  # fmt: skip
+
+    for factor in (1.0, -2.5):
+        with minigrad.kernels("off"):
+            ahead, expected, *_ = gradients(factor)
+            assert not ahead
+        with minigrad.kernels("require"):
+            ahead, *found = gradients(factor)
+            assert ahead
+            loss = minigrad.nn.functional.cross_entropy(x, y, reduction=reduced) * factor
+            found.append(autograd.grad(loss, x)[0].numpy())
+        for g in found:
+            agree([g], [expected])
+
+
+def test_a_gradient_made_ahead_follows_a_maximum_that_rises_and_infinities():
+    minigrad.warmup("cross_entropy")
+    rng, classes = np.random.default_rng(0), 5 * softmax.BLOCK + 17
+    x = (rng.normal(size=(8, classes)) + np.linspace(-90, 90, classes)).astype(np.float32)
+    x[1] = x[1, ::-1].copy()
+    x[2, : softmax.BLOCK + 1] = -np.inf
+    x[3] += 1e4
+    x[4] = rng.normal(size=classes) + np.linspace(-7, 7, classes)  # a maximum that rises, but not far
+    x[5], x[6, 600], x[7, 1030] = -np.inf, np.inf, np.nan
+    for rows in (x[:5], x):
+        arrays = [rows, np.full(len(rows), classes - 1), None]
+        for reduced in ("mean", "sum"):
+            assert beside_the_twin(OPS["cross_entropy"], arrays, {**OPS["cross_entropy"].attrs, "reduction": reduced}, [0]) == BOTH  # fmt: skip
+
+
+def test_a_gradient_is_made_ahead_only_where_a_walk_may_take_it():
+    minigrad.warmup("cross_entropy")
+    loss_of = minigrad.nn.functional.cross_entropy
+    x, y = logits()
+    with minigrad.kernels("require"):
+        loss = loss_of(x, y)
+        made = loss._node.ahead
+        loss.backward()
+        assert loss._node.ahead is None and np.shares_memory(x.grad.numpy(), made)  # it became the gradient
+        with autograd.graph.saved_tensors_hooks(lambda t: t, lambda t: t):
+            assert loss_of(x, y)._node.ahead is None
+        assert loss_of(x, y, reduction="none")._node.ahead is None
+        assert loss_of(x.detach(), y)._node is None
+        (first,) = autograd.grad(loss_of(x, y), x, create_graph=True)
+        assert first.requires_grad
+        kept = loss_of(x, y)
+        kept.backward(retain_graph=True)
+        assert kept._node.ahead is None  # which a second walk would find used
+        loss = loss_of(x * 1, y)
+        with minigrad.no_grad():
+            x.mul_(2)
+        loss.backward()
+        z = x * 1
+        loss = loss_of(z, y)
+        with minigrad.no_grad():
+            z.mul_(2)
+        with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+            loss.backward()
+
+
+def test_a_compiled_step_makes_its_gradient_ahead_and_a_compiled_loss_does_not():
+    minigrad.warmup("cross_entropy")
+    loss_of = minigrad.nn.functional.cross_entropy
+    x, y = logits()
+
+    def step(x, y):
+        x.grad = None
+        loss = loss_of(x, y) * 3.0
+        loss.backward()
+        return loss
+
+    def twice(x, y):  # equal calls, of which each has a gradient to write to
+        z = x * 2.0
+        one, two = loss_of(z, y), loss_of(z, y)
+        return *autograd.grad(one * 3.0, z), *autograd.grad(two * 5.0, z)
+
+    with minigrad.kernels("require"):
+        expected = [step(x, y).detach().numpy(), x.grad.numpy().copy()]
+        compiled = minigrad.compile(step)
+        for _ in range(3):
+            found = [compiled(x, y).detach().numpy(), x.grad.numpy()]
+            assert all((a == b).all() for a, b in zip(found, expected, strict=True))
+        assert "cross_entropy_rest(" in compiled.source()
+        pair = [g.numpy().copy() for g in twice(x, y)]
+        again = minigrad.compile(twice)
+        for _ in range(3):
+            assert all((a.numpy() == b).all() for a, b in zip(again(x, y), pair, strict=True))
+        alone = minigrad.compile(loss_of)
+        for _ in range(2):
+            x.grad = None
+            loss = alone(x, y) * 3.0
+            loss.backward(retain_graph=True)
+            loss.backward()
+            agree([x.grad.numpy()], [2 * expected[1]])
+        assert "and_gradient" not in alone.source()
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("held[i] *= scale", "held[i] *= f32(1)"),
+        ("total *= scale", "total *= f32(1)"),
+        ("to[label] = share[r] * (held", "to[label - 1] = share[r] * (held"),
+        ("                to[i] = exp_of_negative(part[i] - base)", "                to[i - 1] = exp_of_negative(part[i] - base)"),
+        ("total * exp_of_negative(base - top), 0", "total, 0"),
+        ("m.multiply(by_x, g, out=by_x)", "pass"),
+        ("share[i] / count if mean", "share[i] / (stop - start) if mean"),
+    ],
+)  # fmt: skip
+def test_a_fault_planted_in_a_gradient_made_ahead_is_caught(old, new, tmp_path, monkeypatch):
+    row, key = OPS["cross_entropy"], ("numba", "cpu", np.dtype(np.float32))
+    minigrad.warmup("cross_entropy")
+    monkeypatch.setattr(loading, "_folder", tmp_path)
+
+    def checked():
+        test_a_gradient_made_ahead_is_the_rows("mean", 2 * 512 + 17, 2**40, monkeypatch)
+        test_a_gradient_made_ahead_follows_a_maximum_that_rises_and_infinities()
+
+    checked()
+    made = built(softmax, old, new)
+    for loop in made.cross_entropy_ahead.loops:
+        loop.load(key[2])
+    parts = {
+        "ahead": lambda m, *args, **attrs: made.cross_entropy_ahead(*args, **attrs),
+        "rest": made.cross_entropy_rest,
+    }
+    monkeypatch.setitem(row.kernels, key, row.kernels[key]._replace(**parts))
+    monkeypatch.setattr(minigrad, "warmup", lambda *names: None)
+    with pytest.raises(AssertionError):
+        checked()
 
 
 def tolerance(dtype, rtol=2e-5, atol=1e-5):

@@ -69,6 +69,7 @@ PRODUCTS: dict[str, Callable[..., int]] = {
     "linear_gradient": lambda g, x, weight, *rest: g.size * weight.shape[-1],
     "matmul_forward": lambda x, y: x.size * y.shape[-1],
 }
+AHEAD = {"cross_entropy"}  # whose forward can make the gradient with it: <row>_ahead and <row>_rest
 FORWARD_ONLY = {
     "matmul",
     "unembed",
@@ -103,6 +104,16 @@ def _by_hand(module: str, name: str, dtype: str) -> Callable[[], Any]:
         return kernel
 
     return make
+
+
+def _rest(module: str, name: str) -> Callable[..., Any]:
+    """A kernel's ``rest``, which compiles nothing."""
+
+    def rest(m: Any, g: Any, made: Any) -> Any:
+        return getattr(importlib.import_module(f".{module}", __name__), name)(m, g, made)
+
+    rest.__name__ = name
+    return rest
 
 
 def _worth(name: str) -> Callable[..., bool] | None:
@@ -185,9 +196,17 @@ def register() -> None:
                 Lazy(f"{name}_{part}", _by_hand(module, f"{name}_{part}", dtype), _worth(f"{name}_{part}"))
                 for part in ("forward", "gradient")
             )
-            known = name not in FORWARD_ONLY
             backend.register_kernel(
-                SET, name, forward, gradient if known else None, dtypes=(dtype,), least=least
+                SET,
+                name,
+                forward,
+                None if name in FORWARD_ONLY else gradient,
+                dtypes=(dtype,),
+                least=least,
+                ahead=Lazy(f"{name}_ahead", _by_hand(module, f"{name}_ahead", dtype))
+                if name in AHEAD
+                else None,
+                rest=_rest(module, f"{name}_rest") if name in AHEAD else None,
             )
     for row in [row for row in OPS.values() if "param" in row.mutates]:
         for dtype in BOTH:

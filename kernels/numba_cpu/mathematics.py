@@ -99,7 +99,7 @@ def exp(x):
 
 @scalar
 def exp_of_negative(x):
-    """eˣ for x ≤ 0, and 0 for what would be below 2⁻¹²⁵, at half the price."""
+    """eˣ for x ≤ 0, and up to 88, and 0 for what would be below 2⁻¹²⁵, at half the price."""
     t = x * _LOG2E + _ROUND
     n = t - _ROUND
     y = _exp_near_zero(x - n * _LN2_HIGH - n * _LN2_LOW) * floated(_plus(_left(bits(t), i32(23)), _ONE))

@@ -13,12 +13,14 @@ from minigrad.backend import Declined
 
 from .loading import empty, kernel, loop
 from .mathematics import exp, exp_of_negative, f32, inlined, largest, log, scalar
+from .vectors import PAST, fetch, scratch, settle, stream
 
 FAST = ("contract", "reassoc", "nsz")
 LAST = Declined("it runs along another dimension than the last")
 LAYOUT = Declined("its operands are not contiguous")
 EMPTY = Declined("it has no elements")
 OPTIONS = Declined("class weights, label smoothing and more than two dimensions are the reference's")
+SHARES = Declined("each position has a gradient of its own")
 LABELS = Declined("a label is out of bounds or no int64: the reference says so")
 COST = 1.0  # ns an element
 
@@ -134,7 +136,11 @@ def log_softmax_gradient(g, out, x_shape, dim):
     return by_x
 
 
-BLOCK = 512  # elements: while one is summed, the memory of the next is fetched
+BLOCK = 512  # elements that are looked at twice, for their maximum and for their exponentials
+AHEAD = (
+    4 * BLOCK
+)  # asked for so long before they are read: the machine's own guess is too late for what waits on memory
+ROOM = f32(16)  # how far above what was subtracted an element may be: their sum stays finite
 
 
 @inlined
@@ -143,8 +149,9 @@ def largest_and_total(row):
     top, total = f32(-np.inf), f32(0)
     for begin in range(0, row.shape[0], BLOCK):
         part = row[begin : begin + BLOCK]
+        fetch(part, AHEAD, BLOCK)
         here = largest(part)
-        if not here <= top:  # larger, or NaN
+        if here > top or here != here:  # NaN stays
             total *= exp_of_negative(top - here) if total > f32(0) else f32(1)
             top = here
         if top != f32(-np.inf):  # else nothing yet: -∞ has no differences
@@ -153,54 +160,142 @@ def largest_and_total(row):
     return top, total if top != f32(-np.inf) else f32(np.nan)
 
 
-@loop("X[:, ::1], i8[::1], i8, X[::1], X[::1], X[::1], X[::1]", *FAST)
-def _cross_entropy(x, target, ignore_index, losses, keep, tops, totals, start, stop):
-    for r in range(start, stop):
-        row, label = x[r], target[r]
-        if label != ignore_index and (label < 0 or label >= row.shape[0]):
-            losses[r], keep[r] = 0, -1  # told by the reference
-            continue
-        top, total = largest_and_total(row)
-        tops[r], totals[r] = top, total
-        if label == ignore_index:
-            losses[r], keep[r] = 0, 0
+@inlined
+def exponentials(row, held):
+    """held = exp(x - base), and base, max x, Σ held: the base is near the maximum, so that few are ever scaled."""
+    base, top, total = f32(-np.inf), f32(-np.inf), f32(0)
+    for begin in range(0, row.shape[0], BLOCK):
+        part, to = row[begin : begin + BLOCK], held[begin : begin + BLOCK]
+        fetch(part, AHEAD, BLOCK)
+        here = largest(part)
+        if here > top or here != here:
+            top = here
+            if not here <= base + ROOM:
+                scale = exp_of_negative(base - here) if total > f32(0) else f32(1)
+                total *= scale
+                for i in range(begin):
+                    held[i] *= scale
+                base = here
+        if base != f32(-np.inf):
+            for i in range(part.shape[0]):
+                to[i] = exp_of_negative(part[i] - base)
+                total += to[i]
         else:
-            losses[r], keep[r] = log_probability(row[label], top, log(total)), 1
+            to[:] = 0
+    return base, top, total if top != f32(-np.inf) else f32(np.nan)
 
 
-@loop("X[::1], X[::1], b1, X[::1]", "contract")
-def _cross_entropy_shares(losses, keep, mean, result, start, stop):
-    """Shares of the loss from what counts, losses by them, and their sum; -1 in the second result for a wrong label."""
-    count, total, wrong = 0.0, 0.0, f32(0)
+@loop("X[::1], i8[::1], i8, i8, b1, X[::1]", "contract")
+def _cross_entropy_shares(share, target, classes, ignore_index, mean, wrong, start, stop):
+    """Each position's share of the loss; a label that is out of bounds makes wrong 1."""
+    count = 0.0
+    wrong[0] = 0
     for i in range(start, stop):
-        count += keep[i]
-        wrong = keep[i] if keep[i] < wrong else wrong
+        share[i] = target[i] != ignore_index
+        count += share[i]
+        if share[i] != 0 and (target[i] < 0 or target[i] >= classes):
+            wrong[0] = 1
     for i in range(start, stop):
-        keep[i] = keep[i] / count if mean else keep[i]
-        losses[i] = losses[i] * -keep[i]  # from ln p
+        share[i] = share[i] / count if mean else share[i]
+
+
+@loop("X[::1], X[::1]", "contract")
+def _cross_entropy_total(losses, result, start, stop):
+    total = 0.0
+    for i in range(start, stop):
         total += losses[i]
-    result[0], result[1] = total, wrong
+    result[0] = total
 
 
-@kernel(_cross_entropy, _cross_entropy_shares)
-def cross_entropy_forward(
-    x, target, weight=None, *, ignore_index=-100, reduction="mean", label_smoothing=0.0
-):
+@loop("X[:, ::1], i8[::1], X[::1], X[::1], X[::1], X[::1]", *FAST)
+def _cross_entropy(x, target, share, losses, tops, totals, start, stop):
+    for r in range(start, stop):
+        row = x[r]
+        top, total = largest_and_total(row)
+        tops[r], totals[r], losses[r] = top, total, 0
+        if share[r] != 0:  # an ignored label may be out of bounds
+            losses[r] = -share[r] * log_probability(row[target[r]], top, log(total))
+
+
+@loop("X[:, ::1], i8[::1], X[::1], X[::1], X[::1], X[::1], b1, X[:, ::1]", *FAST)
+def _cross_entropy_ahead(x, target, share, losses, tops, totals, past, by_x, start, stop):
+    """The same and share (p - 1 at the label, else p): the exponentials wait in the second cache for their sum."""
+    held = scratch(1, x.shape[1])[0]
+    for r in range(start, stop):
+        row, to = x[r], by_x[r]
+        base, top, total = exponentials(row, held)
+        tops[r], totals[r], losses[r] = top, total * exp_of_negative(base - top), 0
+        factor = share[r] / total
+        if past:
+            stream(held, factor, to)
+        else:
+            for i in range(to.shape[0]):
+                to[i] = held[i] * factor
+        if share[r] != 0:
+            label = target[r]
+            losses[r] = -share[r] * log_probability(row[label], top, log(totals[r]))
+            to[label] = share[r] * (held[label] / total - f32(1))
+    if past:
+        settle()
+
+
+def _cross_entropy_operands(x, target, weight, ignore_index, reduction, label_smoothing):
+    """Memory for four numbers a position, the first of them its share, or why not."""
     if weight is not None or label_smoothing or x.ndim != 2 or reduction not in ("mean", "sum", "none"):
         return OPTIONS
     if not x.size:
         return EMPTY
-    if not (_plain(x) and _plain(target)):
+    if not _plain(target):
         return LAYOUT
     if target.dtype != np.int64 or target.shape != x.shape[:1]:
         return LABELS
-    losses, keep, top, total = empty((4, len(x)), x.dtype)
-    _cross_entropy(len(x), 0.3 * x.size, x, target, ignore_index, losses, keep, top, total)
-    result = empty((2,), x.dtype)
-    _cross_entropy_shares.alone(len(x), losses, keep, reduction == "mean", result)
-    if result[1] < 0:
-        return LABELS
-    return (losses if reduction == "none" else result[0]), keep, keep, top[:, None], total[:, None]
+    numbers, wrong = empty((4, len(x)), x.dtype), np.empty(1, x.dtype)
+    _cross_entropy_shares.alone(
+        len(x), numbers[0], target, x.shape[1], ignore_index, reduction == "mean", wrong
+    )
+    return LABELS if wrong[0] else numbers
+
+
+def _cross_entropy_results(numbers, reduction):
+    share, losses, top, total = numbers
+    if reduction == "none":
+        return losses, share, share, top[:, None], total[:, None]
+    result = empty((1,), losses.dtype)
+    _cross_entropy_total.alone(len(losses), losses, result)
+    return result[0], share, share, top[:, None], total[:, None]
+
+
+@kernel(_cross_entropy, _cross_entropy_shares, _cross_entropy_total)
+def cross_entropy_forward(
+    x, target, weight=None, *, ignore_index=-100, reduction="mean", label_smoothing=0.0
+):
+    numbers = _cross_entropy_operands(x, target, weight, ignore_index, reduction, label_smoothing)
+    if type(numbers) is Declined:
+        return numbers
+    if not _plain(x):
+        return LAYOUT
+    _cross_entropy(len(x), 0.3 * x.size, x, target, *numbers)
+    return _cross_entropy_results(numbers, reduction)
+
+
+@kernel(_cross_entropy_ahead, _cross_entropy_shares, _cross_entropy_total)
+def cross_entropy_ahead(x, target, weight=None, *, ignore_index=-100, reduction="mean", label_smoothing=0.0):
+    if reduction == "none":
+        return SHARES
+    numbers = _cross_entropy_operands(x, target, weight, ignore_index, reduction, label_smoothing)
+    if type(numbers) is Declined:
+        return numbers
+    if not _plain(x):
+        return LAYOUT
+    by_x = empty(x.shape, x.dtype)
+    _cross_entropy_ahead(len(x), 0.4 * x.size, x, target, *numbers, by_x.nbytes >= PAST, by_x)
+    return *_cross_entropy_results(numbers, reduction), by_x
+
+
+def cross_entropy_rest(m, g, by_x):
+    if g != 1:
+        m.multiply(by_x, g, out=by_x)
+    return by_x
 
 
 @loop("X[:, ::1], i8[::1], X[::1], X[::1], X[::1], X[:, ::1]", *FAST)

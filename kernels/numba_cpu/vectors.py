@@ -1,7 +1,7 @@
-"""Whole vectors of the machine at work: matrix products by register tiles, and transpositions of blocks.
+"""Whole vectors of the machine at work: matrix products by register tiles, transpositions of blocks, stores past the cache.
 
 LLVM vectorises the loops of this set of its own accord; what it doesn't find is a tile of a matrix product that stays in
-registers, and a transposition by shuffles. Both are written here in its own terms, for the widest vectors of the machine
+registers, a transposition by shuffles, and what memory is to be asked for or not. These are written here in its own terms, for the widest vectors of the machine
 that this runs on: AVX-512, AVX2, or 128 bits (NEON, SSE). The operands are float32.
 """
 
@@ -36,6 +36,7 @@ _FLOAT, _LONG, _BYTE, _HINT = ir.FloatType(), ir.IntType(64), ir.IntType(8), ir.
 _VECTOR = ir.VectorType(_FLOAT, WIDTH)
 
 compiled = njit(nogil=True, error_model="numpy", fastmath={"contract", "reassoc", "nsz"})
+inlined = njit(error_model="numpy", fastmath={"contract", "reassoc", "nsz"}, forceinline=True)
 
 
 class _Matrix:
@@ -59,8 +60,7 @@ class _Matrix:
         """An element, in all places of a vector."""
         b = self.builder
         at = b.bitcast(b.gep(row, [b.mul(column, self.column_step)]), _FLOAT.as_pointer())
-        one = b.insert_element(ir.Constant(_VECTOR, ir.Undefined), b.load(at, align=4), _number(0))
-        return b.shuffle_vector(one, one, ir.Constant(ir.VectorType(ir.IntType(32), WIDTH), None))
+        return _everywhere(b, b.load(at, align=4))
 
     def vectors(self, at: Any, count: int) -> list[Any]:
         """The places of so many vectors from an address on."""
@@ -73,6 +73,18 @@ def _number(n: int) -> Any:
     return ir.Constant(_LONG, n)
 
 
+def _prefetch(builder: Any) -> Any:
+    """LLVM's prefetch of an address: is it for writing, how near, and is it data?"""
+    kind = ir.FunctionType(ir.VoidType(), [_BYTE.as_pointer()] + 3 * [_HINT])
+    return builder.module.declare_intrinsic("llvm.prefetch", [_BYTE.as_pointer()], kind)
+
+
+def _everywhere(builder: Any, number: Any) -> Any:
+    """A number in all places of a vector."""
+    one = builder.insert_element(ir.Constant(_VECTOR, ir.Undefined), number, _number(0))
+    return builder.shuffle_vector(one, one, ir.Constant(ir.VectorType(ir.IntType(32), WIDTH), None))
+
+
 def _tile(rows: int, columns: int) -> Any:
     """``tile(a, b, c, r, x, add)``: c[r:r+rows, x:x+columns·WIDTH] = a[r:r+rows] b[:, x:…], or added to what is there."""
 
@@ -82,11 +94,7 @@ def _tile(rows: int, columns: int) -> Any:
         places = [builder.add(r, _number(i)) for i in range(rows)]
         left = [a.row(i) for i in places]
         to = [p for i in places for p in c.vectors(c.row(i, x), columns)]
-        ahead = builder.module.declare_intrinsic(
-            "llvm.prefetch",
-            [_BYTE.as_pointer()],
-            ir.FunctionType(ir.VoidType(), [_BYTE.as_pointer()] + 3 * [_HINT]),
-        )
+        ahead = _prefetch(builder)
         with builder.if_then(
             builder.icmp_signed(">", c.row_step, _number(1024))
         ):  # a small matrix is there as it is
@@ -169,8 +177,7 @@ def _turn(context: Any, a: Any, b: Any, r: Any, x: Any, factor: Any) -> Any:
                     lines[i] = builder.shuffle_vector(one, two, ir.Constant(lanes, upper))
                     lines[i + step] = builder.shuffle_vector(one, two, ir.Constant(lanes, lower))
             step *= 2
-        scale = builder.insert_element(ir.Constant(_VECTOR, ir.Undefined), factor, _number(0))
-        scale = builder.shuffle_vector(scale, scale, ir.Constant(lanes, None))
+        scale = _everywhere(builder, factor)
         for i, line in enumerate(lines):
             to = b.vectors(b.row(builder.add(x, _number(i)), r), 1)[0]
             builder.store(builder.fmul(line, scale), to, align=4)
@@ -202,3 +209,80 @@ def scratch(rows, columns):
     room = np.empty(rows * columns + 16, np.float32)
     skip = (-room.ctypes.data % 64) // 4
     return room[skip : skip + rows * columns].reshape(rows, columns)
+
+
+# ---- memory that is far away ----------------------------------------------------------------------------
+
+PAST = 2**23  # bytes of a result from which what is made of it finds little of it in the cache
+_LINE = 64 // 4  # floats of a line of the cache
+
+
+def _address(context: Any, builder: Any, kind: Any, value: Any, place: Any) -> Any:
+    """Where an element of a contiguous array is."""
+    data = context.make_array(kind)(context, builder, value).data
+    return builder.gep(builder.bitcast(data, _BYTE.as_pointer()), [builder.mul(place, _number(4))])
+
+
+def _fetching(context: Any, a: Any, first: Any, count: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        ahead = _prefetch(builder)
+        start = _address(context, builder, signature.args[0], args[0], args[1])
+        with cgutils.for_range_slice(builder, _number(0), args[2], _number(_LINE), intp=_LONG) as (i, _):
+            at = builder.gep(start, [builder.mul(i, _number(4))])
+            builder.call(
+                ahead, [at, *[_HINT(n) for n in (0, 3, 1)]]
+            )  # to be read, kept in the first cache, of data
+        return context.get_dummy_value()
+
+    return types.void(a, types.int64, types.int64), generate
+
+
+fetch: Any = intrinsic(
+    _fetching
+)  # (a, first, count): has the memory of so many floats brought near; it may lie outside
+
+
+def _streaming(context: Any, a: Any, factor: Any, b: Any, count: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        source, to = (_address(context, builder, signature.args[i], args[i], _number(0)) for i in (0, 2))
+        around = builder.module.add_metadata([_HINT(1)])
+        step = 4 * _LINE
+        with cgutils.for_range_slice(builder, _number(0), args[3], _number(step), intp=_LONG) as (i, _):
+            places = [builder.mul(builder.add(i, _number(x)), _number(4)) for x in range(0, step, WIDTH)]
+            at = lambda start, x: builder.bitcast(builder.gep(start, [x]), _VECTOR.as_pointer())  # noqa: E731
+            found = [builder.load(at(source, x), align=4) for x in places]
+            for x, v in zip(places, found, strict=True):
+                store = builder.store(
+                    builder.fmul(v, _everywhere(builder, args[1])), at(to, x), align=4 * WIDTH
+                )
+                store.set_metadata("nontemporal", around)
+        return context.get_dummy_value()
+
+    return types.void(a, types.float32, b, types.int64), generate
+
+
+_stream: Any = intrinsic(_streaming)
+
+
+@inlined
+def stream(a, factor, b):
+    """b = factor · a, past the cache: the lines of b aren't read first, nor kept. To be followed by a :func:`settle`."""
+    n = b.shape[0]
+    head = min((-b.ctypes.data % 64) // 4, n)
+    whole = (n - head) // (4 * _LINE) * (4 * _LINE)
+    for i in range(head):
+        b[i] = a[i] * factor
+    _stream(a[head:], factor, b[head:], whole)
+    for i in range(head + whole, n):
+        b[i] = a[i] * factor
+
+
+def _settling(context: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        builder.fence("seq_cst")
+        return context.get_dummy_value()
+
+    return types.void(), generate
+
+
+settle: Any = intrinsic(_settling)  # what was streamed is there for other threads too

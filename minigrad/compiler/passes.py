@@ -13,7 +13,17 @@ import numpy as np
 
 from .blocks import with_blocks
 from .fusion import with_chains
-from .program import AddGrad, HostLine, Line, Program, ReadGrad, Value, replaced, written_memory
+from .program import (
+    AddGrad,
+    HostLine,
+    Line,
+    Program,
+    ReadGrad,
+    Value,
+    replaced,
+    without_ahead,
+    written_memory,
+)
 from .rewrites import rewritten
 
 After = Callable[[str, Program], None]  # is told each pass and what it gave
@@ -66,7 +76,7 @@ def without_repeats(program: Program) -> Program:
         line.args = replaced(line.args, lambda v: same.get(v, v) if isinstance(v, Value) else v)
         line.attrs = replaced(line.attrs, lambda v: same.get(v, v) if isinstance(v, Value) else v)
         if not line.pure:
-            for v in line.reads():
+            for v in line.writes():
                 version[owner(v)] = version.get(owner(v), 0) + 1
             lines.append(line)
             continue
@@ -105,6 +115,7 @@ def without_dead(program: Program) -> Program:
             continue
         if isinstance(line, Line):
             line.results = [v if v in read else None for v in line.results]
+            line = without_ahead(line)
         lines.append(line)
         read.update(line.reads())
     kept = lambda table: {v: x for v, x in table.items() if v in read}  # noqa: E731

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..autograd import inner
+from ..autograd import inner, settled
 from ..op import OPS
 
 
@@ -66,6 +66,13 @@ class Line:
         """May it be left out, or run once for several? True of rows and rules; all else may write or draw."""
         row, _ = row_of(self.function)
         return row is not None and not row.mutates
+
+    def writes(self) -> Iterator[Value]:
+        """What it may write to, beside what it makes."""
+        for kernel in (k for row in OPS.values() for k in row.kernels.values()):
+            if self.function is kernel.rest:
+                return iter(self.args[1:])
+        return iter(()) if self.pure else self.reads()
 
 
 @dataclass(eq=False)
@@ -178,7 +185,12 @@ def replaced(nest: Any, change: Callable[[Any], Any]) -> Any:
 
 def written_memory(program: Program) -> set[int]:
     """What lines may write to, what becomes a ``.grad`` and what leaves the program."""
-    written = {v.memory for line in program.lines if not getattr(line, "pure", False) for v in line.reads()}
+    written = {
+        v.memory
+        for line in program.lines
+        if not getattr(line, "pure", False)
+        for v in (line.writes() if isinstance(line, Line) else line.reads())
+    }
     return written | {v.memory for v in program.outputs}
 
 
@@ -209,6 +221,8 @@ def row_of(function: Any) -> tuple[Any, str]:
                 return row, f"{row.name}_{kernel_set}"
             if function is kernel.vjp:
                 return row, f"{row.name}_gradient_{kernel_set}"
+            if function is kernel.ahead:
+                return row, f"{row.name}_and_gradient_{kernel_set}"
     return None, getattr(function, "__name__", "call").strip("_") or "call"
 
 
@@ -216,8 +230,19 @@ def reference_of(function: Any) -> Any:
     """The row's own function that a kernel stands for; None for what is no kernel."""
     for row in OPS.values():
         for kernel in row.kernels.values():
-            if function is kernel.forward:
+            if function is kernel.forward or function is kernel.ahead:
                 return row.forward
             if function is kernel.vjp:
                 return row.rules[0].function
     return None
+
+
+def without_ahead(line: Line) -> Line:
+    """A line that makes a gradient which nobody reads, with a forward in its place that doesn't; others as they are."""
+    function = inner(line.function)
+    row, _ = row_of(function)
+    for kernel in row.kernels.values() if row is not None else ():
+        if function is kernel.ahead and line.results[-1] is None:
+            plain = settled(kernel.forward, row, None)
+            return Line(plain, line.m, line.args, line.attrs, line.results[:-1])
+    return line

@@ -77,9 +77,8 @@ class _Watch:
         for op in OPS.values():
             self.names[op.forward] = (op.name, f"op {op.name}")
             for kernel in op.kernels.values():
-                self.names[kernel.forward] = (op.name, f"op {op.name}")
-                if kernel.vjp is not None:
-                    self.names[kernel.vjp] = (op.name, f"the gradient of op {op.name}")
+                self.names[kernel.forward] = self.names[kernel.ahead] = (op.name, f"op {op.name}")
+                self.names[kernel.vjp] = self.names[kernel.rest] = (op.name, f"the gradient of op {op.name}")
             for rule in op.rules:
                 self.names[rule.function] = (op.name, f"the gradient of op {op.name}")
 
