@@ -519,6 +519,53 @@ def test_a_norm_of_rows_gives_what_its_row_gives(name, layout, dtype):
                 assert layout != "plain" or not arrays[0].size or ran == BOTH
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_norm_written_past_the_cache_gives_what_its_row_gives(dtype, monkeypatch):
+    minigrad.warmup("layer_norm")
+    monkeypatch.setattr(normalization, "PAST", 0)
+    row, rng = OPS["layer_norm"], np.random.default_rng(0)
+    for shape in [(1, 16), (2, 64), (3, 48), (131, 32), (70, 2, 80), (5, 17)]:
+        drawn = [rng.normal(3, 2, shape), rng.uniform(0.5, 1, shape[-1:]), rng.normal(size=shape[-1:])]
+        drawn[0][-1:] += 30
+        drawn[0].reshape(-1)[:1] += 40
+        for present in ([True] * 3, [True, False, False]):
+            arrays = [a.astype(dtype) if here else None for a, here in zip(drawn, present, strict=True)]
+            some = [i for i, a in enumerate(arrays) if a is not None]
+            attrs = {"normalized_shape": shape[-1:], "eps": 1e-5}
+            assert beside_the_twin(row, arrays, attrs, some, **tolerance(dtype)) == BOTH
+    x = rng.normal(size=(6, 64)).astype(np.float32)
+    x[0, 3], x[1, 4], x[2, 0], x[5, 7] = np.nan, np.inf, -np.inf, np.nan
+    attrs = {"normalized_shape": (64,), "eps": 1e-5}
+    assert beside_the_twin(row, [x, None, None], attrs, [0], rtol=2e-5, atol=1e-5) == BOTH
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("return (x - mean) * scale * weight + bias, ()", "return (x - mean) * scale * weight - bias, ()"),
+        ("return (up * weight - mean_h - y * mean_hy) * scale, (up * y, up)", "return (up * weight - mean_h - y * mean_hy) * scale, (up * y, y)"),
+        ("return (up * weight - mean_h - y * mean_hy) * scale, (up * y, up)", "return (up * weight - mean_h) * scale, (up * y, up)"),
+        ("top * 4 * x.itemsize", "r * 4 * x.itemsize"),
+        ("known.ctypes.data + r * 2 * x.itemsize", "known.ctypes.data"),
+        ("by_bias.ctypes.data + b * step", "by_weight.ctypes.data + b * step"),
+    ],
+)  # fmt: skip
+def test_a_fault_planted_past_the_cache_is_caught(old, new, tmp_path, monkeypatch):
+    row, key = OPS["layer_norm"], ("numba", "cpu", np.dtype(np.float32))
+    minigrad.warmup("layer_norm")
+    monkeypatch.setattr(loading, "_folder", tmp_path)
+    made, parts = built(normalization, old, new), {}
+    made.PAST = 0
+    for part, function in (("forward", made.layer_norm_forward), ("vjp", made.layer_norm_gradient)):
+        for loop in function.loops:
+            loop.load(key[2])
+        parts[part] = lambda m, *args, function=function, **attrs: function(*args, **attrs)
+    monkeypatch.setitem(row.kernels, key, row.kernels[key]._replace(**parts))
+    monkeypatch.setattr(minigrad, "warmup", lambda *names: None)
+    with pytest.raises(AssertionError):
+        test_a_norm_written_past_the_cache_gives_what_its_row_gives(np.float32, monkeypatch)
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_batch_norm_gives_what_its_row_gives(layout, dtype):

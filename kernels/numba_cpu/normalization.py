@@ -16,6 +16,7 @@ from minigrad.backend import Declined
 from .loading import aligned, empty, kernel, loop
 from .mathematics import inlined, scalar
 from .softmax import EMPTY, LAYOUT, _plain, as_plain
+from .vectors import AHEAD, LINE, PAST, bare, begins_a_line, fetch, settle, sweep
 
 FAST = ("contract", "reassoc", "nsz")
 SHORT = Declined("its channels have fewer than 16 elements in a row")
@@ -44,9 +45,14 @@ def _rows(x: Any, normalized_shape: tuple[int, ...]) -> Any:
     return x.reshape(-1, math.prod(normalized_shape)) if _plain(x) else LAYOUT
 
 
+def _large(rows: Any) -> bool:
+    """Is a result of this size better written past the cache, and are its rows whole lines?"""
+    return rows.nbytes >= PAST and rows.shape[1] * rows.itemsize % LINE == 0
+
+
 def _blocks(rows: int) -> tuple[int, int]:
     """Rows of a block and their number: by the rows alone, so that the bits don't depend on the threads."""
-    block = max(32, -(-rows // 64))
+    block = max(64, -(-rows // 32))
     return block, -(-rows // block)
 
 
@@ -87,8 +93,19 @@ def _far(away, variance):
     return not away * away <= 4 * variance
 
 
-@loop("X[:, ::1], X[::1], X[::1], X, X[:, ::1]", *FAST)
-def _layer_norm(x, weight, bias, eps, out, start, stop):
+def _normalised(read, shared, known):
+    (x,), (weight, bias), (mean, scale) = read, shared, known
+    return (x - mean) * scale * weight + bias, ()
+
+
+_normalise = sweep(_normalised, 2, past=True)
+
+
+@loop("X[:, ::1], X[::1], X[::1], X, b1, X[:, ::1], X[:, ::1]", *FAST)
+def _layer_norm(x, weight, bias, eps, past, known, out, start, stop):
+    x, out, known = bare(x), bare(out), bare(known)
+    n, zero = x.shape[1], x.dtype.type(0)
+    step = n * x.itemsize
     for r in range(start, stop):
         row, to = x[r], out[r]
         mean = row[0]
@@ -98,8 +115,18 @@ def _layer_norm(x, weight, bias, eps, out, start, stop):
             away, variance = _moments(row, mean)
             mean += away
         scale = x.dtype.type(1 / np.sqrt(variance + eps))
-        for i in range(row.shape[0]):
-            to[i] = (row[i] - mean) * scale * weight[i] + bias[i]
+        if past:
+            known[r, 0], known[r, 1] = mean, scale
+            told = known.ctypes.data + r * 2 * x.itemsize
+            shared = (weight.ctypes.data, bias.ctypes.data)
+            _normalise(
+                zero, (x.ctypes.data + r * step,), shared, out.ctypes.data + r * step, (), told, step, n
+            )
+        else:
+            for i in range(n):
+                to[i] = (row[i] - mean) * scale * weight[i] + bias[i]
+    if past:
+        settle()
 
 
 @kernel(_layer_norm)
@@ -107,20 +134,40 @@ def layer_norm_forward(x, weight=None, bias=None, *, normalized_shape, eps=1e-5)
     flat = _rows(x, normalized_shape)
     if type(flat) is Declined:
         return flat
-    n, out = flat.shape[1], empty(x.shape, x.dtype)
+    n, out = flat.shape[1], empty(x.shape, x.dtype).reshape(flat.shape)
     w, b = _factor(weight, n, x.dtype, 1), _factor(bias, n, x.dtype, 0)
-    _layer_norm(len(flat), 0.2 * x.size, flat, w, b, eps, out.reshape(flat.shape))
-    return out
+    large = _large(flat)
+    known = empty((len(flat) if large else 1, 2), x.dtype)
+    _layer_norm(len(flat), 0.2 * x.size, flat, w, b, eps, large and begins_a_line(out), known, out)
+    return out.reshape(x.shape)
 
 
-@loop("X[:, ::1], X[:, ::1], X[::1], X, i8, b1, X[:, ::1], X[:, ::1], X[:, ::1]", *FAST)
-def _layer_norm_rule(g, x, weight, eps, block, summed, by_x, by_weight, by_bias, start, stop):
+def _slope(read, shared, known):
+    (x, up), (weight,), (mean, scale, mean_h, mean_hy) = read, shared, known
+    y = (x - mean) * scale
+    return (up * weight - mean_h - y * mean_hy) * scale, (up * y, up)
+
+
+BESIDE = 2  # rows side by side, which have their sums loaded and stored together
+_slopes = sweep(_slope, 4, BESIDE, past=True)
+
+
+@loop("X[:, ::1], X[:, ::1], X[::1], X, i8, b1, b1, X[:, ::1], X[:, ::1], X[:, ::1], X[:, ::1]", *FAST)
+def _layer_norm_rule(g, x, weight, eps, block, past, summed, known, by_x, by_weight, by_bias, start, stop):
+    x, g, by_x, known = bare(x), bare(g), bare(by_x), bare(known)
+    n, zero = x.shape[1], x.dtype.type(0)
+    step = n * x.itemsize
     for b in range(start, stop):
         to_weight, to_bias = by_weight[b], by_bias[b]
         to_weight[:] = 0
         to_bias[:] = 0
-        for r in range(b * block, min(b * block + block, x.shape[0])):
+        first, last = b * block, min(b * block + block, x.shape[0])
+        beside = first + (last - first) // BESIDE * BESIDE if past else first
+        for r in range(first, last):
             row, up, to = x[r], g[r], by_x[r]
+            if past:
+                fetch(row, AHEAD, n)
+                fetch(up, AHEAD, n)
             mean = row[0]
             away, variance, mean_h, mean_hc = _sums(row, up, weight, mean)
             mean += away
@@ -129,12 +176,23 @@ def _layer_norm_rule(g, x, weight, eps, block, summed, by_x, by_weight, by_bias,
                 mean += away
             scale = x.dtype.type(1 / np.sqrt(variance + eps))
             mean_hy = mean_hc * scale
-            for i in range(row.shape[0]):
+            if r < beside:
+                known[r, 0], known[r, 1], known[r, 2], known[r, 3] = mean, scale, mean_h, mean_hy
+                if (r - first) % BESIDE == BESIDE - 1:
+                    top = r - BESIDE + 1
+                    begin, told = top * step, known.ctypes.data + top * 4 * x.itemsize
+                    read = (x.ctypes.data + begin, g.ctypes.data + begin)
+                    sums = (by_weight.ctypes.data + b * step, by_bias.ctypes.data + b * step)
+                    _slopes(zero, read, (weight.ctypes.data,), by_x.ctypes.data + begin, sums, told, step, n)
+                continue
+            for i in range(n):
                 y = (row[i] - mean) * scale
                 to[i] = (up[i] * weight[i] - mean_h - y * mean_hy) * scale
                 if summed:
                     to_weight[i] += up[i] * y
                     to_bias[i] += up[i]
+    if past:
+        settle()
 
 
 @kernel(_layer_norm_rule)
@@ -143,10 +201,26 @@ def layer_norm_gradient(g, x, weight, bias_shape, normalized_shape, eps, needs):
     if type(flat) is Declined:
         return flat
     block, blocks = _blocks(len(flat))
-    n, by_x, summed = flat.shape[1], empty(x.shape, x.dtype), needs[1] or needs[2]
+    n, by_x, summed = flat.shape[1], empty(x.shape, x.dtype).reshape(flat.shape), needs[1] or needs[2]
     sums, w = aligned((2, blocks, n), x.dtype), _factor(weight, n, x.dtype, 1)
-    _layer_norm_rule(blocks, 0.4 * x.size, as_plain(g).reshape(flat.shape), flat, w, eps, block, summed,
-                     by_x.reshape(flat.shape), sums[0], sums[1])  # fmt: skip
+    large = _large(flat)
+    known = empty((len(flat) if large else 1, 4), x.dtype)
+    _layer_norm_rule(
+        blocks,
+        0.4 * x.size,
+        as_plain(g).reshape(flat.shape),
+        flat,
+        w,
+        eps,
+        block,
+        large and begins_a_line(by_x),
+        summed,
+        known,
+        by_x,
+        sums[0],
+        sums[1],
+    )
+    by_x = by_x.reshape(x.shape)
     if not summed:
         return by_x, None, None
     by_weight, by_bias = (_over_blocks(s).reshape(normalized_shape) for s in sums)

@@ -13,7 +13,7 @@ from minigrad.backend import Declined
 
 from .loading import empty, kernel, loop
 from .mathematics import exp, exp_of_negative, f32, inlined, largest, log, scalar
-from .vectors import PAST, fetch, scratch, settle, stream
+from .vectors import AHEAD, PAST, bare, fetch, scratch, settle, stream
 
 FAST = ("contract", "reassoc", "nsz")
 LAST = Declined("it runs along another dimension than the last")
@@ -137,9 +137,6 @@ def log_softmax_gradient(g, out, x_shape, dim):
 
 
 BLOCK = 512  # elements that are looked at twice, for their maximum and for their exponentials
-AHEAD = (
-    4 * BLOCK
-)  # asked for so long before they are read: the machine's own guess is too late for what waits on memory
 ROOM = f32(16)  # how far above what was subtracted an element may be: their sum stays finite
 
 
@@ -220,14 +217,14 @@ def _cross_entropy(x, target, share, losses, tops, totals, start, stop):
 @loop("X[:, ::1], i8[::1], X[::1], X[::1], X[::1], X[::1], b1, X[:, ::1]", *FAST)
 def _cross_entropy_ahead(x, target, share, losses, tops, totals, past, by_x, start, stop):
     """The same and share (p - 1 at the label, else p): the exponentials wait in the second cache for their sum."""
-    held = scratch(1, x.shape[1])[0]
+    x, by_x, held, factors = bare(x), bare(by_x), scratch(1, x.shape[1])[0], np.empty(1, x.dtype)
     for r in range(start, stop):
         row, to = x[r], by_x[r]
         base, top, total = exponentials(row, held)
         tops[r], totals[r], losses[r] = top, total * exp_of_negative(base - top), 0
-        factor = share[r] / total
+        factors[0] = factor = share[r] / total
         if past:
-            stream(held, factor, to)
+            stream(held, factors, to)
         else:
             for i in range(to.shape[0]):
                 to[i] = held[i] * factor

@@ -7,6 +7,7 @@ that this runs on: AVX-512, AVX2, or 128 bits (NEON, SSE). The operands are floa
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -81,8 +82,11 @@ def _prefetch(builder: Any) -> Any:
 
 def _everywhere(builder: Any, number: Any) -> Any:
     """A number in all places of a vector."""
-    one = builder.insert_element(ir.Constant(_VECTOR, ir.Undefined), number, _number(0))
-    return builder.shuffle_vector(one, one, ir.Constant(ir.VectorType(ir.IntType(32), WIDTH), None))
+    count = WIDTH * 4 // (8 if number.type == ir.DoubleType() else 4)
+    one = builder.insert_element(
+        ir.Constant(ir.VectorType(number.type, count), ir.Undefined), number, _number(0)
+    )
+    return builder.shuffle_vector(one, one, ir.Constant(ir.VectorType(ir.IntType(32), count), None))
 
 
 def _tile(rows: int, columns: int) -> Any:
@@ -214,67 +218,32 @@ def scratch(rows, columns):
 # ---- memory that is far away ----------------------------------------------------------------------------
 
 PAST = 2**23  # bytes of a result from which what is made of it finds little of it in the cache
-_LINE = 64 // 4  # floats of a line of the cache
-
-
-def _address(context: Any, builder: Any, kind: Any, value: Any, place: Any) -> Any:
-    """Where an element of a contiguous array is."""
-    data = context.make_array(kind)(context, builder, value).data
-    return builder.gep(builder.bitcast(data, _BYTE.as_pointer()), [builder.mul(place, _number(4))])
+AHEAD = (
+    2048  # elements that memory is asked for before they are read: the machine's own guesses come too late
+)
+LINE = 64  # bytes of a line of the cache
 
 
 def _fetching(context: Any, a: Any, first: Any, count: Any) -> Any:
+    size = a.dtype.bitwidth // 8
+
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        ahead = _prefetch(builder)
-        start = _address(context, builder, signature.args[0], args[0], args[1])
-        with cgutils.for_range_slice(builder, _number(0), args[2], _number(_LINE), intp=_LONG) as (i, _):
-            at = builder.gep(start, [builder.mul(i, _number(4))])
-            builder.call(
-                ahead, [at, *[_HINT(n) for n in (0, 3, 1)]]
-            )  # to be read, kept in the first cache, of data
+        data = context.make_array(a)(context, builder, args[0]).data
+        place = lambda n: builder.mul(n, _number(size))  # noqa: E731
+        start = builder.gep(builder.bitcast(data, _BYTE.as_pointer()), [place(args[1])])
+        near = [_HINT(n) for n in (0, 3, 1)]  # to be read, kept in the first cache, of data
+        with cgutils.for_range_slice(builder, _number(0), args[2], _number(LINE // size), intp=_LONG) as (
+            i,
+            _,
+        ):
+            builder.call(_prefetch(builder), [builder.gep(start, [place(i)]), *near])
         return context.get_dummy_value()
 
     return types.void(a, types.int64, types.int64), generate
 
 
-fetch: Any = intrinsic(
-    _fetching
-)  # (a, first, count): has the memory of so many floats brought near; it may lie outside
-
-
-def _streaming(context: Any, a: Any, factor: Any, b: Any, count: Any) -> Any:
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        source, to = (_address(context, builder, signature.args[i], args[i], _number(0)) for i in (0, 2))
-        around = builder.module.add_metadata([_HINT(1)])
-        step = 4 * _LINE
-        with cgutils.for_range_slice(builder, _number(0), args[3], _number(step), intp=_LONG) as (i, _):
-            places = [builder.mul(builder.add(i, _number(x)), _number(4)) for x in range(0, step, WIDTH)]
-            at = lambda start, x: builder.bitcast(builder.gep(start, [x]), _VECTOR.as_pointer())  # noqa: E731
-            found = [builder.load(at(source, x), align=4) for x in places]
-            for x, v in zip(places, found, strict=True):
-                store = builder.store(
-                    builder.fmul(v, _everywhere(builder, args[1])), at(to, x), align=4 * WIDTH
-                )
-                store.set_metadata("nontemporal", around)
-        return context.get_dummy_value()
-
-    return types.void(a, types.float32, b, types.int64), generate
-
-
-_stream: Any = intrinsic(_streaming)
-
-
-@inlined
-def stream(a, factor, b):
-    """b = factor · a, past the cache: the lines of b aren't read first, nor kept. To be followed by a :func:`settle`."""
-    n = b.shape[0]
-    head = min((-b.ctypes.data % 64) // 4, n)
-    whole = (n - head) // (4 * _LINE) * (4 * _LINE)
-    for i in range(head):
-        b[i] = a[i] * factor
-    _stream(a[head:], factor, b[head:], whole)
-    for i in range(head + whole, n):
-        b[i] = a[i] * factor
+# (a, first, count): has the memory of elements of a contiguous array, or of what lies after it, brought near
+fetch: Any = intrinsic(_fetching)
 
 
 def _settling(context: Any) -> Any:
@@ -286,3 +255,124 @@ def _settling(context: Any) -> Any:
 
 
 settle: Any = intrinsic(_settling)  # what was streamed is there for other threads too
+
+
+def _baring(context: Any, a: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        array = context.make_array(a)(context, builder, args[0])
+        array.meminfo = ir.Constant(array.meminfo.type, None)
+        return array._getvalue()
+
+    return a(a), generate
+
+
+bare: Any = intrinsic(
+    _baring
+)  # an argument whose parts aren't counted: the counts' locks wait for what was streamed
+
+
+# ---- formulas along rows --------------------------------------------------------------------------------
+
+
+class Lanes:
+    """A vector in a formula: +, - and * in all places at once, fused where they can be."""
+
+    def __init__(self, builder: Any, value: Any) -> None:
+        self.builder, self.value = builder, value
+
+    def _with(self, what: str, other: Lanes) -> Lanes:
+        return Lanes(self.builder, getattr(self.builder, what)(self.value, other.value, flags=("contract",)))
+
+    def __add__(self, other: Lanes) -> Lanes:
+        return self._with("fadd", other)
+
+    def __sub__(self, other: Lanes) -> Lanes:
+        return self._with("fsub", other)
+
+    def __mul__(self, other: Lanes) -> Lanes:
+        return self._with("fmul", other)
+
+
+def begins_a_line(x: Any) -> bool:
+    """Is an array's memory where a line of the cache begins?"""
+    return x.__array_interface__["data"][0] % LINE == 0
+
+
+def sweep(formula: Callable[..., Any], numbers: int, rows: int = 1, past: bool = False) -> Any:
+    """``(zero, read, shared, to, sums, known, step, count)``: a formula along rows side by side, vector by vector.
+
+    ``formula(read, shared, known)`` gives a row's result, and what each of the sums grows by, of the vectors that are read
+    of each row, those that the rows share, and so many numbers known of the row. Operands are addresses: of the first
+    row, ``step`` bytes before the next, and of its numbers, which lie together. ``zero`` tells the dtype, ``count`` is of
+    elements, whole vectors. Results that go ``past`` the cache begin at a line each; no line is read first, nor kept, and
+    a :func:`settle` follows.
+    """
+
+    def typed(
+        context: Any, zero: Any, read: Any, shared: Any, to: Any, sums: Any, known: Any, step: Any, count: Any
+    ) -> Any:
+        def generate(context: Any, b: Any, signature: Any, args: Any) -> Any:
+            kind, size = context.get_value_type(zero), zero.bitwidth // 8
+            width = WIDTH * 4 // size
+            vector = ir.VectorType(kind, width).as_pointer()
+            read, shared, sums = (cgutils.unpack_tuple(b, args[i]) for i in (1, 2, 4))
+            to, known, step, count = args[3], args[5], args[6], args[7]
+            number = lambda n: b.load(b.inttoptr(b.add(known, _number(n * size)), kind.as_pointer()))  # noqa: E731
+            told = [
+                [Lanes(b, _everywhere(b, number(r * numbers + n))) for n in range(numbers)]
+                for r in range(rows)
+            ]
+            starts = [b.mul(step, _number(r)) for r in range(rows)]
+            with cgutils.for_range_slice(b, _number(0), count, _number(width), intp=_LONG) as (i, _):
+                here = b.mul(i, _number(size))
+                at = lambda start, r=None: b.inttoptr(  # noqa: E731
+                    b.add(here, start if r is None else b.add(start, starts[r])), vector
+                )
+                load = lambda place: Lanes(b, b.load(place, align=size))  # noqa: E731
+                common, grown = [load(at(s)) for s in shared], [load(at(s)) for s in sums]
+                made = []
+                for r in range(rows):
+                    result, more = formula([load(at(s, r)) for s in read], common, told[r])
+                    grown = [s + m for s, m in zip(grown, more, strict=True)]
+                    made.append(result)
+                for r, result in enumerate(made):
+                    store = b.store(result.value, at(to, r), align=LINE if past else size)
+                    if past:
+                        store.set_metadata("nontemporal", b.module.add_metadata([_HINT(1)]))
+                for s, total in zip(sums, grown, strict=True):
+                    b.store(total.value, at(s), align=size)
+            return context.get_dummy_value()
+
+        return types.void(zero, read, shared, to, sums, known, step, count), generate
+
+    return intrinsic(typed)
+
+
+def _scaled(read, shared, known):
+    (x,), (factor,) = read, known
+    return x * factor, ()
+
+
+_stream = sweep(_scaled, 1, past=True)
+
+
+@inlined
+def stream(a, factor, b):
+    """b = factor[0] · a, past the cache; a :func:`settle` follows."""
+    n, size = b.shape[0], b.itemsize
+    head = min((-b.ctypes.data % LINE) // size, n)
+    whole = (n - head) * size // LINE * LINE // size
+    for i in range(head):
+        b[i] = a[i] * factor[0]
+    _stream(
+        factor[0],
+        (a.ctypes.data + head * size,),
+        (),
+        b.ctypes.data + head * size,
+        (),
+        factor.ctypes.data,
+        0,
+        whole,
+    )
+    for i in range(head + whole, n):
+        b[i] = a[i] * factor[0]
