@@ -851,6 +851,7 @@ FAULTS = [
      "y = (row[i] - mean) * scale\n                to[i] = (up[i] * weight[i] -"),
     ("rms_norm", normalization, "to[i] = row[i] * scale * weight[i]", "to[i] = row[i] * scale * weight[i - 1]"),
     ("rms_norm", normalization, "to_weight[i] += up[i] * y", "to_weight[i] = up[i] * y"),
+    ("rms_norm", normalization, "to[i] += other[i]", "to[i] = other[i]"),
     ("batch_norm", normalization, "square += spread + away * away * n * (k / (k + 1))", "square += spread"),
     ("batch_norm", normalization, " - sum_g * (away / (k + 1))", ""),
     ("vector_norm", reduction, "x[b * BLOCK : (b + 1) * BLOCK]", "x[b * BLOCK : (b + 1) * BLOCK - 1]"),

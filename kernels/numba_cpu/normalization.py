@@ -30,12 +30,27 @@ def _factor(weight: Any, n: int, dtype: Any, value: int) -> Any:
     return made
 
 
+@loop("X[:, :, ::1], X[:, ::1]", "contract")
+def _halved(sums, totals, start, stop):
+    """Adds up blocks by halves, so that rounding grows with the logarithm of their number."""
+    for k in range(sums.shape[0]):
+        left = sums.shape[1]
+        while left > 1:
+            half = left // 2
+            for b in range(half):
+                to, other = sums[k, b], sums[k, left - half + b]
+                for i in range(start, stop):
+                    to[i] += other[i]
+            left -= half
+        for i in range(start, stop):
+            totals[k, i] = sums[k, 0, i]
+
+
 def _over_blocks(sums: Any) -> Any:
-    """The sums of all blocks, added in float64: (blocks, n) to (n,)."""
-    wide = np.add.reduce(sums, 0, out=empty(sums.shape[1:], np.dtype(np.float64)))
-    result = empty(sums.shape[1:], sums.dtype)
-    result[...] = wide
-    return result
+    """The sums of all blocks: (kinds, blocks, n) to (kinds, n)."""
+    totals = empty((len(sums), sums.shape[2]), sums.dtype)
+    _halved.alone(sums.shape[2], sums, totals)
+    return totals
 
 
 def _rows(x: Any, normalized_shape: tuple[int, ...]) -> Any:
@@ -195,7 +210,7 @@ def _layer_norm_rule(g, x, weight, eps, block, past, summed, known, by_x, by_wei
         settle()
 
 
-@kernel(_layer_norm_rule)
+@kernel(_layer_norm_rule, _halved)
 def layer_norm_gradient(g, x, weight, bias_shape, normalized_shape, eps, needs):
     flat = _rows(x, normalized_shape)
     if type(flat) is Declined:
@@ -223,7 +238,7 @@ def layer_norm_gradient(g, x, weight, bias_shape, normalized_shape, eps, needs):
     by_x = by_x.reshape(x.shape)
     if not summed:
         return by_x, None, None
-    by_weight, by_bias = (_over_blocks(s).reshape(normalized_shape) for s in sums)
+    by_weight, by_bias = (s.reshape(normalized_shape) for s in _over_blocks(sums))
     return by_x, by_weight if needs[1] else None, by_bias if needs[2] else None
 
 
@@ -271,17 +286,17 @@ def _rms_norm_rule(g, x, weight, eps, block, summed, by_x, by_weight, start, sto
                     to_weight[i] += up[i] * y
 
 
-@kernel(_rms_norm_rule)
+@kernel(_rms_norm_rule, _halved)
 def rms_norm_gradient(g, x, weight, normalized_shape, eps, needs):
     flat = _rows(x, normalized_shape)
     if type(flat) is Declined:
         return flat
     block, blocks = _blocks(len(flat))
     n, by_x = flat.shape[1], empty(x.shape, x.dtype)
-    sums, w = aligned((blocks, n), x.dtype), _factor(weight, n, x.dtype, 1)
+    sums, w = aligned((1, blocks, n), x.dtype), _factor(weight, n, x.dtype, 1)
     _rms_norm_rule(blocks, 0.4 * x.size, as_plain(g).reshape(flat.shape), flat, w, eps, block, needs[1],
-                   by_x.reshape(flat.shape), sums)  # fmt: skip
-    return by_x, _over_blocks(sums).reshape(normalized_shape) if needs[1] else None
+                   by_x.reshape(flat.shape), sums[0])  # fmt: skip
+    return by_x, _over_blocks(sums)[0].reshape(normalized_shape) if needs[1] else None
 
 
 # ---- batch_norm -----------------------------------------------------------------------------------------
