@@ -936,7 +936,7 @@ def test_a_models_source_runs_unmodified_and_trains_alike():
 
 
 OURS = (
-    "ALiBi", "KVCache", "LearnedPositionalEncoding", "RelativePositionBias", "RotaryEmbedding",
+    "ALiBi", "Int8Embedding", "Int8Linear", "KVCache", "LearnedPositionalEncoding", "RelativePositionBias", "RotaryEmbedding",
     "SinusoidalPositionalEncoding", "SwiGLU",
 )  # fmt: skip
 

@@ -53,6 +53,7 @@ BY_HAND = {
     "rms_norm": ("normalization", BOTH, 2048),
     "batch_norm": ("normalization", BOTH, 2048),
     "vector_norm": ("reduction", BOTH, 4096),
+    "int8_linear": ("quantized", BOTH[:1], 64),
     "gather": ("index", BOTH, 0),
     "unpick": ("index", BOTH, 0),
     "scatter_add": ("index", BOTH, 0),
@@ -71,6 +72,7 @@ PRODUCTS: dict[str, Callable[..., int]] = {
 }
 AHEAD = {"cross_entropy"}  # whose forward can make the gradient with it: <row>_ahead and <row>_rest
 FORWARD_ONLY = {
+    "int8_linear",
     "matmul",
     "unembed",
     "vector_norm",

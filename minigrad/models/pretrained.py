@@ -18,6 +18,7 @@ from ..autograd import no_grad
 from ..errors import describe
 from ..nn import init
 from ..nn.module import Module
+from ..nn.quantized import Int8Embedding, Int8Linear, quantize_int8
 from ..tensor import Tensor
 from . import hub
 from .configuration import PretrainedConfig, class_named, read_config
@@ -108,7 +109,7 @@ class PreTrained(Module, metaclass=_Begun):
         cls: type[M], name: str | os.PathLike[str], *, config: PretrainedConfig | None = None, dtype: Any = None,
         strict: bool = False, ignore_mismatched_sizes: bool = False, output_loading_info: bool = False,
         revision: str | None = None, cache_dir: str | os.PathLike[str] | None = None, local_files_only: bool = False,
-        **changes: Any,
+        quantize: str | None = None, **changes: Any,
     ) -> Any:  # fmt: skip
         """The model of a folder, or of a name that :func:`minigrad.models.hub.locate` finds; in ``eval`` mode.
 
@@ -120,12 +121,15 @@ class PreTrained(Module, metaclass=_Begun):
         has another dtype in the file is copied. ``changes`` go before the configuration's own values
         (``num_labels=3``). Parameters that the file lacks are drawn, and named in a warning, as is what the file has
         and the model doesn't; ``strict`` refuses both. Tensors of another shape are refused, or with
-        ``ignore_mismatched_sizes`` drawn. ``output_loading_info`` returns (model, LoadingInfo).
+        ``ignore_mismatched_sizes`` drawn. ``output_loading_info`` returns (model, LoadingInfo). ``quantize="int8"`` makes
+        the weights int8, for inference (:func:`minigrad.nn.quantize_int8`).
 
         Raises RuntimeError for what doesn't fit, ValueError for a configuration that isn't this class's, and what
         ``locate`` and :class:`~minigrad.models.weights.Weights` raise.
         """
         folder = hub.locate(name, revision=revision, cache_dir=cache_dir, local_files_only=local_files_only)
+        if quantize not in (None, "int8"):
+            raise ValueError(f"from_pretrained: expected quantize to be None or 'int8', got {quantize!r}")
         if config is None:
             config = cls.config_class.from_pretrained(folder, **changes)
         elif changes:
@@ -137,6 +141,8 @@ class PreTrained(Module, metaclass=_Begun):
         info = _load(model, Weights(folder), str(folder), dtype, ignore_mismatched_sizes)
         _tell(model, info, str(folder), strict)
         model.eval()
+        if quantize is not None:
+            quantize_int8(model)
         return (model, info) if output_loading_info else model
 
     # ---- saving ------------------------------------------------------------------------------------------
@@ -150,6 +156,9 @@ class PreTrained(Module, metaclass=_Begun):
         folder = Path(folder)
         if folder.exists() and not folder.is_dir():
             raise NotADirectoryError(f"save_pretrained: expected a folder, got the file {folder}")
+        if any(isinstance(m, (Int8Linear, Int8Embedding)) for m in self.modules()):
+            raise RuntimeError("save_pretrained: the weights are int8, which the format of these folders doesn't hold; save the "
+                               "float model, and load it with quantize='int8'")  # fmt: skip
         folder.mkdir(parents=True, exist_ok=True)
         tensors = self.state_dict()
         if self.config.tie_word_embeddings:

@@ -113,6 +113,11 @@ from .positions import (
     RotaryEmbedding,
     SinusoidalPositionalEncoding,
 )
+from .quantized import (
+    Int8Embedding,
+    Int8Linear,
+    quantize_int8,
+)
 from .sparse import (
     Embedding,
     EmbeddingBag,
@@ -160,6 +165,8 @@ __all__ = [
     "HingeEmbeddingLoss",
     "HuberLoss",
     "Identity",
+    "Int8Embedding",
+    "Int8Linear",
     "KLDivLoss",
     "KVCache",
     "L1Loss",
@@ -220,5 +227,6 @@ __all__ = [
     "init",
     "modules",
     "parameter",
+    "quantize_int8",
     "utils",
 ]
