@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from minigrad import threads
 from minigrad.backend import Declined
 from minigrad.op import Op
 
@@ -148,7 +149,7 @@ def _flat(arrays: list[Any]) -> Any:
 
 
 def _same(a: list[Any], b: list[Any]) -> bool:
-    return len(a) == len(b) and all(x is y for x, y in zip(a, b, strict=True))
+    return len(a) == len(b) and all(map(operator.is_, a, b))
 
 
 GRADIENT = 1  # its place among a row's inputs, after the parameter
@@ -172,31 +173,37 @@ class Updates:
         ``vectors`` has the arrays of a parameter's last update as vectors, which they still are where they are the same.
         """
         attrs = {**self.row.attrs, **attrs}
-        ready: dict[tuple[bool, ...], Any] = {}
+        ready: Any = None  # of the arrays that the last update had
         for done, arrays in enumerate(updates):
-            param, gradient, state = arrays[0], arrays[GRADIENT], arrays[GRADIENT + 1 :]
-            before = vectors.get(id(param))
-            if before is None or before[0] is not param or not _same(before[1], state):
-                present = tuple([a is not None for a in arrays])
-                present += (False,) * (len(self.row.inputs) - len(present))
-                flat = _flat([a for a in arrays if a is not None])
+            param, gradient = arrays[0], arrays[GRADIENT]
+            arrays[GRADIENT] = None  # it isn't held on to
+            known = vectors.get(id(param))
+            if known is None or not _same(known[0], arrays):
+                given = [gradient if i == GRADIENT else a for i, a in enumerate(arrays)]
+                flat = _flat([a for a in given if a is not None])
                 if type(flat) is Declined:
                     return done
-                flat[GRADIENT] = None  # it isn't held on to
-                before = vectors[id(param)] = param, state, present, flat
-            _, _, present, flat = before
-            if present not in ready:
+                present = tuple([a is not None for a in given])
+                present += (False,) * (len(self.row.inputs) - len(present))
+                known = vectors[id(param)] = arrays, present, flat[0], flat[GRADIENT + 1 :], param.shape
+            _, present, vector, rest, shape = known
+            if ready is None or ready[0] != present:
                 lazy = self.of(present, attrs)
                 if not lazy.ready():
                     return done
-                ready[present] = lazy.run, lazy.run.numbers(**attrs)
-            run, numbers = ready[present]
-            if gradient.flags.carray and gradient.shape == param.shape and param.flags.carray:
-                given = [*flat]
-                given[GRADIENT] = gradient.reshape(-1)
-                run.loop(param.size, run.cost * param.size, *given, *numbers)
-            elif run(arrays, attrs, numbers) is not None:
-                return done
+                run = lazy.run
+                ready = present, run, run.loop.entries[self.dtype], run.numbers(**attrs)
+            _, run, entry, numbers = ready
+            if not (gradient.flags.carray and gradient.shape == shape and param.flags.carray):
+                given = [gradient if i == GRADIENT else a for i, a in enumerate(arrays)]
+                if run(given, attrs, numbers) is not None:
+                    return done
+                continue
+            size = vector.size
+            if run.cost * size < threads.SHARED:
+                entry(vector, gradient.ravel(), *rest, *numbers, 0, size)
+            else:
+                threads.share(entry, (vector, gradient.ravel(), *rest, *numbers), size, run.cost * size)
         return len(updates)
 
     def of(self, present: tuple[bool, ...], attrs: dict[str, Any]) -> Lazy:

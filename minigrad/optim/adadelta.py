@@ -43,8 +43,11 @@ class Adadelta(Optimizer):
         state = self.state[param]
         if not state:
             state["step"], state["square_avg"], state["acc_delta"] = scalar(0.0), zeros(param), zeros(param)
-        counted(state)
-        return "adadelta_", (param, param.grad, state["square_avg"], state["acc_delta"]), {
+        inputs = param, param._grad, state["square_avg"], state["acc_delta"]
+        return "adadelta_", inputs, self._attributes(group, counted(state))
+
+    def _numbers(self, group: dict[str, Any], step: float) -> dict[str, Any]:
+        return {
             "lr": float(group["lr"]), "rho": float(group["rho"]), "eps": float(group["eps"]),
             "weight_decay": float(group["weight_decay"]), "maximize": group["maximize"],
         }  # fmt: skip

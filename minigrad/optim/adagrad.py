@@ -59,7 +59,10 @@ class Adagrad(Optimizer):
         if not self.state[param]:  # of a group that was added later
             self._begin(param)
         state = self.state[param]
-        return "adagrad_", (param, param.grad, state["sum"]), {
-            "step": counted(state), "lr": float(group["lr"]), "lr_decay": float(group["lr_decay"]),
+        return "adagrad_", (param, param._grad, state["sum"]), self._attributes(group, counted(state))
+
+    def _numbers(self, group: dict[str, Any], step: float) -> dict[str, Any]:
+        return {
+            "step": step, "lr": float(group["lr"]), "lr_decay": float(group["lr_decay"]),
             "weight_decay": float(group["weight_decay"]), "eps": float(group["eps"]), "maximize": group["maximize"],
         }  # fmt: skip

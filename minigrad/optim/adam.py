@@ -64,9 +64,13 @@ class Adam(Optimizer):
             largest = state.get("max_exp_avg_sq")
             if largest is None:
                 largest = state["max_exp_avg_sq"] = zeros(param)
+        inputs = param, param._grad, state["exp_avg"], state["exp_avg_sq"], largest
+        return "adam_", inputs, self._attributes(group, counted(state))
+
+    def _numbers(self, group: dict[str, Any], step: float) -> dict[str, Any]:
         beta1, beta2 = group["betas"]
-        return "adam_", (param, param.grad, state["exp_avg"], state["exp_avg_sq"], largest), {
-            "step": counted(state), "lr": float(group["lr"]), "beta1": float(beta1), "beta2": float(beta2),
+        return {
+            "step": step, "lr": float(group["lr"]), "beta1": float(beta1), "beta2": float(beta2),
             "eps": float(group["eps"]), "weight_decay": float(group["weight_decay"]),
             "decoupled": group["decoupled_weight_decay"], "maximize": group["maximize"],
         }  # fmt: skip

@@ -41,8 +41,12 @@ class Adamax(Optimizer):
         state = self.state[param]
         if not state:
             state["step"], state["exp_avg"], state["exp_inf"] = scalar(0.0), zeros(param), zeros(param)
+        inputs = param, param._grad, state["exp_avg"], state["exp_inf"]
+        return "adamax_", inputs, self._attributes(group, counted(state))
+
+    def _numbers(self, group: dict[str, Any], step: float) -> dict[str, Any]:
         beta1, beta2 = group["betas"]
-        return "adamax_", (param, param.grad, state["exp_avg"], state["exp_inf"]), {
-            "step": counted(state), "lr": float(group["lr"]), "beta1": float(beta1), "beta2": float(beta2),
+        return {
+            "step": step, "lr": float(group["lr"]), "beta1": float(beta1), "beta2": float(beta2),
             "eps": float(group["eps"]), "weight_decay": float(group["weight_decay"]), "maximize": group["maximize"],
         }  # fmt: skip

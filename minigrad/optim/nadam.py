@@ -64,7 +64,7 @@ class NAdam(Optimizer):
             counted(state),
         )
         mu, mu_next = (beta1 * (1 - 0.5 * 0.96 ** (t * decay)) for t in (step, step + 1))
-        return "nadam_", (param, param.grad, state["exp_avg"], state["exp_avg_sq"]), {
+        return "nadam_", (param, param._grad, state["exp_avg"], state["exp_avg_sq"]), {
             "step": step, "lr": float(group["lr"]), "mu": mu, "mu_next": mu_next,
             "mu_product": accumulated(state, "mu_product", multiply, mu), "beta1": beta1, "beta2": beta2,
             "eps": float(group["eps"]), "weight_decay": float(group["weight_decay"]),

@@ -48,10 +48,13 @@ class RMSprop(Optimizer):
         for key, used in (("momentum_buffer", group["momentum"] > 0), ("grad_avg", group["centered"])):
             if used and key not in state:
                 state[key] = zeros(param)
-        counted(state)
         buffer = state["momentum_buffer"] if group["momentum"] > 0 else None
         mean = state["grad_avg"] if group["centered"] else None
-        return "rmsprop_", (param, param.grad, state["square_avg"], buffer, mean), {
+        inputs = param, param._grad, state["square_avg"], buffer, mean
+        return "rmsprop_", inputs, self._attributes(group, counted(state))
+
+    def _numbers(self, group: dict[str, Any], step: float) -> dict[str, Any]:
+        return {
             "lr": float(group["lr"]), "alpha": float(group["alpha"]), "eps": float(group["eps"]),
             "momentum": float(group["momentum"]), "weight_decay": float(group["weight_decay"]),
             "maximize": group["maximize"],

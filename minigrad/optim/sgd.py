@@ -54,8 +54,11 @@ class SGD(Optimizer):
             buffer = state.get("momentum_buffer")
             if first := buffer is None:
                 buffer = state["momentum_buffer"] = zeros(param)
-        return "sgd_", (param, param.grad, buffer), {
+        return "sgd_", (param, param._grad, buffer), self._attributes(group, first)
+
+    def _numbers(self, group: dict[str, Any], step: float) -> dict[str, Any]:
+        return {
             "lr": float(group["lr"]), "momentum": float(group["momentum"]), "dampening": float(group["dampening"]),
             "weight_decay": float(group["weight_decay"]), "nesterov": group["nesterov"],
-            "maximize": group["maximize"], "first": first,
+            "maximize": group["maximize"], "first": bool(step),
         }  # fmt: skip
