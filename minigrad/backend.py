@@ -133,7 +133,10 @@ _places: ContextVar[tuple[device | None, ...]] = ContextVar(
 
 def get_default_device() -> device:
     """Where new tensors are made: the innermost ``with device(…)``, else what was set, else the CPU."""
-    return _places.get()[-1] or device("cpu")
+    return _places.get()[-1] or _CPU
+
+
+_CPU = device("cpu")
 
 
 def set_default_device(place: Any) -> None:

@@ -25,6 +25,7 @@ from ..nest import flatten
 from . import guards
 from .backward import ended, traced
 from .blocks import Block
+from .identity import never, same
 from .names import Kept
 from .outputs import Outputs
 from .passes import grouped, simplified
@@ -44,6 +45,7 @@ class Replay:
     """One traced call: the program, what it relies on, and how the result is put together again."""
 
     about = ""  # what of it, where it serves several sizes
+    same: Any = None  # tells of a call whether it is like the last that the guards let pass
 
     def __init__(self, tracer: Tracer, result: Any, title: str) -> None:
         leaves, self.rebuild = flatten(result)
@@ -174,6 +176,16 @@ class Compiled:
         return self if instance is None else functools.partial(self, instance)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        last = self._last
+        if (
+            last is not None
+            and last.same is not None
+            and not kwargs
+            and self._ready == backend.READY[0]
+            and last.same(args)
+            and not (self.verify or self._timing)
+        ):
+            return last([x for x in args if isinstance(x, Variable)])
         if (
             STATE.get().recorder is not None
         ):  # within another compiled function, or under a capture: a part of it
@@ -191,6 +203,8 @@ class Compiled:
             with self._lock:
                 return self._trace(key, arguments, args, kwargs)
         self._last = replay
+        if replay.same is None and not kwargs and replay in self._programs.get(key, ()):
+            replay.same = same(replay.guards, args, arguments) or never
         if self.verify:
             return self._checked(replay, arguments, args, kwargs)
         return replay.timed(arguments) if self._timing else replay(arguments)
