@@ -262,9 +262,15 @@ def register_kernel(
 
 
 class _Places(threading.local):
-    """What gives this thread's kernels memory for their results, ``(shape, dtype) -> array``; None: they make their own."""
+    """What gives this thread's kernels memory for their results, ``(shape, dtype) -> array``; None: they make their own.
+
+    ``loops``: who is told what a kernel's Python calls, in place of the call, ``(name, loop, arrays and numbers, size, work)``;
+    and ``wrong`` whether a loop left a number below zero, which a kernel declines for.
+    """
 
     given: Any = None
+    loops: Any = None
+    wrong: Any = None
 
 
 PLACES = _Places()

@@ -10,6 +10,7 @@ import pytest
 import minigrad
 from minigrad import nn
 from minigrad.compiler import memory
+from minigrad.nn import functional as F
 
 
 @pytest.fixture(autouse=True)
@@ -181,19 +182,50 @@ def test_a_block_begins_at_a_line_of_the_cache():
 # ---- kernels --------------------------------------------------------------------------------------------
 
 
-def test_kernels_write_to_their_places_and_where_one_declines_the_row_s_result_is_put_there():
+def test_the_loops_of_kernels_are_called_without_their_python_where_their_operands_are_as_traced():
     pytest.importorskip("numba")
     f = minigrad.compile(lambda x: minigrad.softmax(x, -1) * 2 + minigrad.softmax(x, 0))
     with minigrad.kernels("auto", wait=True):
         x = minigrad.rand(64, 64)
         f(x)
-        assert "softmax_numba" in f.source() and "into((" in f.source()
+        assert " = softmax_numba(x0" in f.source() and "\n    softmax(x0, " in f.source()
         unaligned = minigrad.from_numpy(
             np.zeros(64 * 64 * 4 + 1, np.uint8)[1:].view(np.float32).reshape(64, 64)
         )
         unaligned.copy_(minigrad.rand(64, 64))
         for operand in (x, x * 2, unaligned):  # no kernel reads what isn't aligned
             np.testing.assert_array_equal(f(operand).numpy(), f.function(operand).numpy())
+
+
+def test_a_kernel_that_reads_values_is_called_whole_with_the_memory_that_it_asks_for():
+    pytest.importorskip("numba")
+    f = minigrad.compile(
+        lambda q, k, v: F.scaled_dot_product_attention(q, k, v, is_causal=True)
+    )  # which looks for what isn't finite
+    with minigrad.kernels("auto", wait=True):
+        given = [minigrad.rand(1, 2, 16, 8) for _ in range(3)]
+        f(*given)
+        assert "into((" in f.source() and "scaled_dot_product_attention_numba" in f.source()
+        given[2][0, 0, 5, 3] = float("inf")
+        np.testing.assert_array_equal(f(*given).numpy(), f.function(*given).numpy())
+
+
+def test_a_label_that_a_replay_s_loop_finds_out_of_bounds_is_refused_as_uncompiled():
+    pytest.importorskip("numba")
+    f = minigrad.compile(F.cross_entropy)
+    with minigrad.kernels("auto", wait=True):
+        x, y = minigrad.rand(8, 512), minigrad.tensor([0, 1, 2, 3, 4, -100, 1, 2])
+        for _ in range(2):
+            f(x, y)
+        assert "cross_entropy_shares(" in f.source()
+        y[3] = 512
+        with pytest.raises(IndexError) as compiled:
+            f(x, y)
+        with pytest.raises(IndexError) as plain:
+            F.cross_entropy(x, y)
+        assert str(compiled.value) == str(plain.value)
+        y[3] = -100
+        assert f(x, y).item() == F.cross_entropy(x, y).item()
 
 
 def test_a_training_step_with_kernels_makes_no_arrays():

@@ -159,11 +159,15 @@ class Loop:
         self.entries: dict[Any, Any] = {}
 
     def __call__(self, size: int, work: float, *args: Any) -> None:
-        threads.share(self.entries[args[0].dtype], args, size, work)
+        entry, told = self.entries[args[0].dtype], backend.PLACES.loops
+        if told is None:
+            threads.share(entry, args, size, work)
+        else:
+            told(self.function.__name__, entry, args, size, work)
 
     def alone(self, size: int, *args: Any) -> None:
         """The whole range in this thread: what one piece finds the next needs."""
-        self.entries[args[0].dtype](*args, 0, size)
+        self(size, 0.0, *args)
 
     def load(self, dtype: Any) -> None:
         """Compiles it for a dtype, or fetches its machine code from the cache."""
@@ -194,6 +198,12 @@ class Loop:
                 if not cached:
                     raise
         self.entries[dtype] = next(iter(made.overloads.values())).entry_point
+
+
+def wrong(flag: Any) -> bool:
+    """Has a loop left a number below zero in an array of one?"""
+    asked = backend.PLACES.wrong
+    return bool(flag.item() < 0) if asked is None else asked(flag)
 
 
 def loop(arguments: str, *fast: str) -> Callable[[Any], Loop]:

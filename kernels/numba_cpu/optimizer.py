@@ -206,6 +206,22 @@ class Updates:
                 threads.share(entry, (vector, gradient.ravel(), *rest, *numbers), size, run.cost * size)
         return len(updates)
 
+    def prepared(self, arrays: list[Any], attrs: dict[str, Any]) -> Any:
+        """What an update of these arrays calls, as long as its attributes fit: whether they do, its numbers, its loop,
+        the loop's nanoseconds, and the arrays as vectors without the gradient. None where it isn't so simple."""
+        given = [a for a in arrays if a is not None]
+        if not all(a.flags.carray and a.shape == given[0].shape and a.dtype == self.dtype for a in given):
+            return None
+        present = tuple([a is not None for a in arrays])
+        present += (False,) * (len(self.row.inputs) - len(present))
+        attrs = {**self.row.attrs, **attrs}
+        found = [(fits, lazy.run) for fits, lazy in self.made.get(present, ()) if lazy.run and fits(**attrs)]
+        if not found:
+            return None
+        fits, run = found[0]
+        vectors = [a.reshape(-1) for i, a in enumerate(given) if i != GRADIENT]
+        return fits, run.numbers, run.loop.entries[self.dtype], run.cost * vectors[0].size, vectors
+
     def of(self, present: tuple[bool, ...], attrs: dict[str, Any]) -> Lazy:
         known = self.made.setdefault(present, [])
         for fits, lazy in known:

@@ -11,7 +11,7 @@ import numpy as np
 
 from minigrad.backend import Declined
 
-from .loading import empty, kernel, loop
+from .loading import empty, kernel, loop, wrong
 from .mathematics import exp, exp_of_negative, f32, inlined, largest, log, scalar
 from .vectors import AHEAD, PAST, bare, fetch, scratch, settle, stream
 
@@ -183,15 +183,15 @@ def exponentials(row, held):
 
 
 @loop("X[::1], i8[::1], i8, i8, b1, X[::1]", "contract")
-def _cross_entropy_shares(share, target, classes, ignore_index, mean, wrong, start, stop):
-    """Each position's share of the loss; a label that is out of bounds makes wrong 1."""
+def _cross_entropy_shares(share, target, classes, ignore_index, mean, outside, start, stop):
+    """Each position's share of the loss; a label that is out of bounds makes outside -1."""
     count = 0.0
-    wrong[0] = 0
+    outside[0] = 0
     for i in range(start, stop):
         share[i] = target[i] != ignore_index
         count += share[i]
         if share[i] != 0 and (target[i] < 0 or target[i] >= classes):
-            wrong[0] = 1
+            outside[0] = -1
     for i in range(start, stop):
         share[i] = share[i] / count if mean else share[i]
 
@@ -246,11 +246,11 @@ def _cross_entropy_operands(x, target, weight, ignore_index, reduction, label_sm
         return LAYOUT
     if target.dtype != np.int64 or target.shape != x.shape[:1]:
         return LABELS
-    numbers, wrong = empty((4, len(x)), x.dtype), np.empty(1, x.dtype)
+    numbers, outside = empty((4, len(x)), x.dtype), empty((1,), x.dtype)
     _cross_entropy_shares.alone(
-        len(x), numbers[0], target, x.shape[1], ignore_index, reduction == "mean", wrong
+        len(x), numbers[0], target, x.shape[1], ignore_index, reduction == "mean", outside
     )
-    return LABELS if wrong[0] else numbers
+    return LABELS if wrong(outside) else numbers
 
 
 def _cross_entropy_results(numbers, reduction):
@@ -259,7 +259,7 @@ def _cross_entropy_results(numbers, reduction):
         return losses, share, share, top[:, None], total[:, None]
     result = empty((1,), losses.dtype)
     _cross_entropy_total.alone(len(losses), losses, result)
-    return result[0], share, share, top[:, None], total[:, None]
+    return result.reshape(()), share, share, top[:, None], total[:, None]
 
 
 @kernel(_cross_entropy, _cross_entropy_shares, _cross_entropy_total)
@@ -295,15 +295,16 @@ def cross_entropy_rest(m, g, by_x):
     return by_x
 
 
-@loop("X[:, ::1], i8[::1], X[::1], X[::1], X[::1], X[:, ::1]", *FAST)
-def _cross_entropy_rule(x, target, share, tops, totals, by_x, start, stop):
+@loop("X[:], X[:, ::1], i8[::1], X[::1], X[::1], X[::1], X[:, ::1]", *FAST)
+def _cross_entropy_rule(g, x, target, own, tops, totals, by_x, start, stop):
     for r in range(start, stop):
-        row, to, top, factor = x[r], by_x[r], tops[r], share[r] / totals[r]
+        share = own[r] * g[r if g.shape[0] > 1 else 0]
+        row, to, top, factor = x[r], by_x[r], tops[r], share / totals[r]
         for i in range(row.shape[0]):
             to[i] = factor * exp_of_negative(row[i] - top)
-        if share[r] != 0:  # an ignored label may be out of bounds
+        if share != 0:  # an ignored label may be out of bounds
             label = target[r]
-            to[label] = share[r] * (exp_of_negative(row[label] - top) / totals[r] - f32(1))
+            to[label] = share * (exp_of_negative(row[label] - top) / totals[r] - f32(1))
 
 
 @kernel(_cross_entropy_rule)
@@ -318,15 +319,7 @@ def cross_entropy_gradient(
         return LAYOUT
     if target.dtype != np.int64:
         return LABELS
-    by_x, share = empty(x.shape, x.dtype), np.asarray(g.reshape(-1) * own, x.dtype)
-    _cross_entropy_rule(
-        len(x),
-        0.3 * x.size,
-        x,
-        target,
-        share,
-        top.reshape(-1),
-        total.reshape(-1),
-        by_x,
-    )
+    by_x = empty(x.shape, x.dtype)
+    rows = own.reshape(-1), top.reshape(-1), total.reshape(-1)
+    _cross_entropy_rule(len(x), 0.3 * x.size, g.reshape(-1), x, target, *rows, by_x)
     return by_x

@@ -152,7 +152,8 @@ class ReplayNode(Node):
             for k, (_, shape, dtype) in enumerate(self.backward.roots)
         ]
         run: Any = self.backward.timed or self.backward.run
-        if any(g.strides != traced for g, traced in zip(given, self.backward.strides, strict=True)):
+        plain = zip(given, self.backward.strides, strict=True)
+        if any(g.strides != traced or not g.flags.aligned for g, traced in plain):
             run = run.anew  # the plan knows the traced layout alone
         with np.errstate(all="ignore"):
             return run(*given, *[array for array, _, _ in self.saved.values()], *self.backward.sizes)

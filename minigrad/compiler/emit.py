@@ -23,6 +23,7 @@ from .memory import Plan, Recycled
 from .passes import last_uses
 from .primitives import Part, Placed, Primitive, into
 from .program import AddGrad, HostLine, Line, Program, ReadGrad, SetData, SetGrad, Value, written_memory
+from .update import Step, is_step
 
 _LITERALS = (bool, int, float, str, type(None))
 
@@ -310,6 +311,8 @@ class Source:
 
     def _host(self, line: HostLine) -> str:
         given = [self._text(a) for a in line.args] + [f"{k}={self._text(v)}" for k, v in line.kwargs.items()]
+        if is_step(line.function):
+            return f"{self._name(Step(line.function), line.name)}()"
         return f"{self._called(line)}({', '.join(given)})"
 
     def _called(self, line: Any) -> str:

@@ -29,7 +29,9 @@ def key(given: Any, leaves: list[Any]) -> Any:
             t: Any = x
             a = t._array
             place = first.setdefault(id(a), len(first))  # one tensor given twice is another program
-            parts.append((type(t), a.shape, a.dtype, a.strides, t.requires_grad, t._inference, place))
+            parts.append(
+                (type(t), a.shape, a.dtype, a.strides, t.requires_grad, t._inference, place, _aligned(a))
+            )
         elif isinstance(x, np.ndarray):
             raise TypeError("compile: an argument is a NumPy array, whose values would be read once and kept; pass "
                             "minigrad.from_numpy(array)")  # fmt: skip
@@ -112,7 +114,13 @@ class Guards:
 
 
 def _layout(array: Any) -> Any:
-    return array.shape, array.dtype, array.strides
+    return array.shape, array.dtype, array.strides, _aligned(array)
+
+
+def _aligned(array: Any) -> bool:
+    """Loops read numbers where they may be; another module's arrays are its own affair."""
+    flags = getattr(array, "flags", None)
+    return flags is None or bool(getattr(flags, "aligned", True))
 
 
 def _hooks(t: Any) -> Any:

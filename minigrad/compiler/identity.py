@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from .. import backend, dtypes
 from ..autograd import Variable
 from ..modes import STATE
@@ -21,7 +23,9 @@ def never(args: tuple[Any, ...]) -> bool:
     return False
 
 
-def same(guards: Guards, args: tuple[Any, ...], arguments: list[Any]) -> Callable[[tuple[Any, ...]], bool] | None:
+def same(
+    guards: Guards, args: tuple[Any, ...], arguments: list[Any]
+) -> Callable[[tuple[Any, ...]], bool] | None:
     """Tells of the positional arguments of a call whether it is like this one, which the guards have let pass.
 
     None where an argument is a nest.
@@ -51,7 +55,9 @@ def same(guards: Guards, args: tuple[Any, ...], arguments: list[Any]) -> Callabl
     asked += _arguments(args, named)
     for i, (t, _, needs) in enumerate(guards.tensors):
         asked += [f"{(name := named(t))}._array is held[{i}]", f"{name}._requires_grad is {named(needs)}"]
-    asked += [f"{of(find(arguments))}._grad is {'' if absent else 'not '}None" for find, absent in guards.grads]
+    asked += [
+        f"{of(find(arguments))}._grad is {'' if absent else 'not '}None" for find, absent in guards.grads
+    ]
     for find, hooks in guards.hooks:
         if hooks is not None:
             return None
@@ -74,7 +80,10 @@ def same(guards: Guards, args: tuple[Any, ...], arguments: list[Any]) -> Callabl
         asked.append(f"not ({' or '.join(empty)})")
     lines = [f"{', '.join(f'x{i}' for i in range(len(args)))}{',' * (len(args) == 1)} = args"] if args else []
     lines += [f"return len(args) == {len(args)} and " + "\\\n            and ".join(asked)]
-    text = "\n        ".join(["def same(args):\n    try:", *lines]) + "\n    except Exception:\n        return False\n"
+    text = (
+        "\n        ".join(["def same(args):\n    try:", *lines])
+        + "\n    except Exception:\n        return False\n"
+    )
     exec(compile(text, "<minigrad.compile guards>", "exec"), space)
     return space["same"]
 
@@ -91,6 +100,8 @@ def _arguments(args: tuple[Any, ...], named: Callable[[Any], str]) -> list[str]:
         asked += [f"type(x{i}) is {named(type(t))}", f"x{i}.requires_grad is {t.requires_grad}"]
         asked += [f"x{i}._inference is {t._inference}", f"(a{i} := x{i}._array).shape == {named(a.shape)}"]
         asked += [f"a{i}.dtype == {named(a.dtype)}", f"a{i}.strides == {named(a.strides)}"]
+        if isinstance(a, np.ndarray):
+            asked.append(f"a{i}.flags.aligned is {a.flags.aligned}")
         place = first.setdefault(id(a), i)
         asked += [f"a{i} is {'' if j == place else 'not '}a{j}" for j in {*first.values(), place} - {i}]
     return asked

@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .. import backend
+from .. import backend, threads
 from ..autograd import inner
 from .fusion import Fusion
-from .primitives import Part, Placed, Primitive, at, each, in_memory_order, whole
+from .primitives import Called, Part, Placed, Primitive, at, each, in_memory_order, unless, whole
 from .program import Line, Program, ReadGrad, Value, leaves, reference_of, replaced, written_memory
 from .recording import Namespace, Opaque, Recorded, Tape, plain
 
@@ -70,9 +70,14 @@ class _Lowering:
         """A line as primitives if it can be, else itself; what its results are is entered."""
         if _may_be(line) and all(v in self.parts for v in line.reads()):
             try:
-                return self.row(line) if reference_of(inner(line.function)) is None else [self.kernel(line)]
+                return self.row(line) if reference_of(inner(line.function)) is None else self.loops(line)
             except Exception:  # Opaque, or what a recorded array can't do
                 pass
+            if reference_of(inner(line.function)) is not None:
+                try:
+                    return [self.kernel(line)]
+                except Exception:  # it asks for no memory
+                    pass
         if isinstance(line, Fusion):
             for r in (*line.kernel.results, *line.kernel.sums):
                 if r.value in line.results:
@@ -87,6 +92,57 @@ class _Lowering:
 
     def row(self, line: Line) -> list[Any]:
         """The primitives of a row's own function."""
+        tape, args, attrs = self._recorded(line)
+        with np.errstate(all="ignore"):
+            result = line.function(Namespace(tape), *args, **attrs)
+        found = list[Any]()
+        for value, r in zip(line.results, _results(line, result), strict=True):
+            if value is not None and not isinstance(r, (np.ndarray, np.generic)):
+                raise Opaque("a result is no array")
+            ours = value is None or type(r) is Recorded
+            found.append(r if ours else tape.recorded(tape.copied(np.asarray(r))))
+        return self._entered(tape, line, found)
+
+    def loops(self, line: Line) -> list[Any]:
+        """The loops that a kernel calls, and what else it calls, with its memory: its own Python isn't run again."""
+        kernel: Any = getattr(inner(line.function), "run", None)
+        if not getattr(kernel, "loops", ()):
+            raise Opaque("what it calls isn't told")
+        tape, args, attrs = self._recorded(line)
+
+        def told(name: str, entry: Any, given: Any, size: int, work: float) -> None:
+            entry(*map(plain, given), 0, size)
+            operands: Any = [
+                tape.part(x) if isinstance(x, np.ndarray) and (x.size or type(x) is Recorded) else x
+                for x in given
+            ]
+            alone = work < threads.SHARED
+            function = entry if alone else threads.share
+            operands = (*operands, 0, size) if alone else (entry, tuple(operands), size, work)
+            tape.lines.append(Called(function, name, operands, {}, line))
+
+        def wrong(flag: Any) -> bool:
+            part = lambda x: self.parts[x] if isinstance(x, Value) else x  # noqa: E731
+            whole_call = (line.function, line.m, *replaced(line.args, part))
+            given = (tape.part(flag), *whole_call)
+            tape.lines.append(Called(unless, "unless", given, dict(replaced(line.attrs, part)), line))
+            return bool(plain(flag).item() < 0)
+
+        places = backend.PLACES
+        places.given, places.loops = lambda shape, dtype: tape.fresh(np.empty(shape, dtype)), told
+        places.wrong = wrong
+        try:
+            with np.errstate(all="ignore"):
+                result = kernel(*args, **attrs)
+        finally:
+            places.given = places.loops = places.wrong = None
+        if type(result) is backend.Declined:
+            raise Opaque("it declines")
+        found = [r if r is None or type(r) is Recorded else tape.recorded(r) for r in _results(line, result)]
+        return self._entered(tape, line, found)
+
+    def _recorded(self, line: Line) -> tuple[Tape, Any, Any]:
+        """A tape that knows what a line reads, and the line's arguments and attributes on it."""
         tape = Tape(line, self.number)
         for v in dict.fromkeys(self.parts[v].value for v in line.reads()):
             tape.know(v, self.arrays[v])
@@ -97,16 +153,14 @@ class _Lowering:
             p = self.parts[x]
             return tape.recorded(at(self.arrays[p.value], p), p.value)
 
-        args, attrs = replaced(line.args, given), replaced(line.attrs, given)
-        with np.errstate(all="ignore"):
-            result = line.function(Namespace(tape), *args, **attrs)
+        return tape, replaced(line.args, given), replaced(line.attrs, given)
+
+    def _entered(self, tape: Tape, line: Line, results: list[Any]) -> list[Any]:
+        """What was written down, the results entered."""
         found: list[tuple[Value, Part]] = []
-        for value, r in zip(line.results, _results(line, result), strict=True):
+        for value, r in zip(line.results, results, strict=True):
             if value is None:
                 continue
-            if r is None or not isinstance(r, (np.ndarray, np.generic)):
-                raise Opaque("a result is no array")
-            r = tape.recorded(tape.copied(np.asarray(r))) if type(r) is not Recorded else r
             part = tape.part(r)
             if part.shape != value.shape or part.dtype != value.dtype:
                 raise Opaque("a result has another form")
@@ -207,7 +261,7 @@ def without_repeats(lowered: Lowered) -> Lowered:
     for i, line in enumerate(lines):
         if isinstance(line, Primitive):
             line.args, line.kwargs = each(line.args, moved), each(line.kwargs, moved)
-            if isinstance(line, Placed):
+            if isinstance(line, (Called, Placed)):
                 kept.append(line)
                 continue
             began: Any = line.made

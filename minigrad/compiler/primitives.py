@@ -78,6 +78,22 @@ class Placed(Primitive):
         return [*things_in((self.args, self.kwargs), Part), *self.given]
 
 
+class Called(Primitive):
+    """A call of one of the loops that a kernel of several is made of, or of what looks at what they found."""
+
+    @property
+    def targets(self) -> tuple[Part, ...]:
+        """What it may write to: which of its arrays it does isn't known."""
+        return tuple(self.parts())
+
+
+def unless(flag: Any, function: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+    """Where a loop found what its kernel declines for, the kernel and its row are asked, who refuse it."""
+    if flag.item() < 0:
+        function(*args, **kwargs)
+        raise RuntimeError("compile: a kernel declines what its row takes")
+
+
 def into(given: tuple[Any, ...], placed: Any, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """Calls a kernel that takes the memory it asks for from ``given``.
 
