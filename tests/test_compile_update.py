@@ -17,6 +17,7 @@ MAKERS = {
     "plain SGD": lambda p: optim.SGD(p, lr=0.01),
     "RMSprop": lambda p: optim.RMSprop(p, lr=0.01),
     "Adagrad": lambda p: optim.Adagrad(p, lr=0.01),
+    "the first layer": lambda p: optim.Adam(p[:2], lr=0.01),
     "two groups": lambda p: optim.Adam([{"params": p[:1], "lr": 0.1}, {"params": p[1:]}]),
 }  # fmt: skip
 
@@ -112,12 +113,15 @@ CHANGES = {
     "another array of a mean": lambda m, o: setattr(o.state[first(m)]["exp_avg"], "data", minigrad.ones(5, 6)),
     "a step count": lambda m, o: o.state[first(m)]["step"].fill_(50),
     "all step counts": lambda m, o: [o.state[p]["step"].fill_(50) for p in m.parameters()],
+    "another step count": lambda m, o: o.state[first(m)].update(step=minigrad.tensor(50.0)),
+    "other step counts": lambda m, o: [o.state[p].update(step=minigrad.tensor(50.0)) for p in m.parameters()],
     "a large step count": lambda m, o: [o.state[p]["step"].fill_(2.0**24) for p in m.parameters()],
     "another array of a parameter": lambda m, o: setattr(first(m), "data", minigrad.ones(5, 6)),
     "a parameter in another order": lambda m, o: setattr(first(m), "data", minigrad.ones(6, 5).t()),
     "a parameter less": lambda m, o: o.param_groups[0]["params"].pop(),
     "other parameters": lambda m, o: o.param_groups[0]["params"].reverse(),
     "another group": lambda m, o: o.add_param_group({"params": [o.param_groups[0]["params"].pop()], "lr": 1.0}),
+    "a group in place of another": lambda m, o: o.param_groups.__setitem__(0, {**o.param_groups[0], "lr": 0.5}),
     "other groups": lambda m, o: setattr(o, "param_groups", copy.copy(o.param_groups)),
     "a frozen parameter": lambda m, o: first(m).requires_grad_(False),
     "a hook before": lambda m, o: o.register_step_pre_hook(lambda o, args, kwargs: (first(m).grad.mul_(2), None)[1]),
@@ -131,6 +135,41 @@ def test_what_is_changed_between_replays_is_seen_by_the_next_step(name):
     alike(run(make, change, True), run(make, change, False))
 
 
+OTHERS = {
+    "a group more": lambda m, o: o.add_param_group({"params": [*m.parameters()][2:]}),
+    "other parameters in the list": lambda m, o: o.param_groups[0]["params"].__setitem__(slice(2), [*m.parameters()][2:]),
+    "another list": lambda m, o: o.param_groups[0].update(params=[*m.parameters()][2:]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_an_optimizer_that_gets_other_parameters_updates_those(name):
+    make, change = MAKERS["the first layer"], OTHERS[name]
+    alike(run(make, change, True), run(make, change, False))
+
+
+@pytest.mark.filterwarnings("ignore:.*duplicate parameters")
+@pytest.mark.parametrize("shapes", [((3,), (3,)), ((700_000,), (2,))], ids=["small", "shared among threads"])
+@pytest.mark.parametrize("kind", ["as they are", "one is float64", "one is given twice"])
+def test_parameters_without_a_model_of_all_kinds(kind, shapes):
+    results = []
+    for compiled in (True, False):
+        with minigrad.kernels("auto", wait=True):
+            params = [nn.Parameter(minigrad.full(s, 0.5)) for s in shapes]
+            if kind == "one is float64":
+                params[1] = nn.Parameter(params[1].detach().double())
+            given = [*params, params[1]] if kind == "one is given twice" else params
+            optimizer = optim.Adam(given, lr=0.1)
+            step = minigrad.compile(optimizer.step) if compiled else optimizer.step
+            for k in range(5):
+                for p in params:
+                    p.grad = minigrad.full_like(p, k - 1.5).detach()
+                step()
+            results.append([[p.detach().numpy().copy() for p in params]])
+            results[-1][0] += [optimizer.state[p]["step"].numpy().copy() for p in params]
+    alike(*results)
+
+
 def test_gradients_of_another_layout_are_read_as_they_are():
     for maker in (MAKERS["Adam"], MAKERS["SGD"]):
         results = []
@@ -138,7 +177,7 @@ def test_gradients_of_another_layout_are_read_as_they_are():
             with minigrad.kernels("auto", wait=True):
                 model, optimizer, _, _ = training(maker)
                 step = minigrad.compile(optimizer.step) if compiled else optimizer.step
-                for k in range(6):
+                for k in range(10):
                     for p in model.parameters():
                         g = minigrad.arange(p.numel()).to(p.dtype).reshape(p.shape)
                         p.grad = (
@@ -146,7 +185,7 @@ def test_gradients_of_another_layout_are_read_as_they_are():
                             if k > 3 and p.ndim == 2
                             else g
                         )
-                    if k == 5:
+                    if k in (2, 5, 6):  # from the third on it is there again
                         first(model).grad = None
                     step()
                 results.append([facts(model, optimizer)])

@@ -35,6 +35,9 @@ class Source:
         self.objects: dict[str, Any] = {}
         self.plan = plan
         self._placed: dict[Part, str] = {}  # names of arrays in the block
+        self._views: dict[
+            Value, tuple[str, dict[str, None]]
+        ] = {}  # of tensors from outside: a list, and its views
         self._marks: dict[int, str] = {}  # numbers of lines -> what the report calls what ends there
         self._named: dict[int, str] = {}
         self._blocks: list[str] = []  # the functions that run blocks
@@ -57,6 +60,7 @@ class Source:
             if wanted is not None and plan is None:  # else they are named already
                 v.name = self._free(wanted)
             lines.append(f"    {v.name} = {self._name(t, f'{v.name}_tensor')}._array")
+            self._views[v] = self._name([None], f"{v.name}_views"), {}
         for v, array in program.constants.items():
             if v.memory in written:  # every call writes to a copy of its own
                 m = self._text(backend.module_of(array).m)
@@ -77,6 +81,12 @@ class Source:
                 lines.append(f"    del {', '.join(v.name for v in ends)}")
         given = ", ".join(map(self._text, program.outputs))
         lines.append(f"    return [{given}]")
+        for i, (name, views) in enumerate(self._views.values(), 1):
+            if views:  # are made when the array is another
+                array = lines[i].split()[0]
+                lines[i] += (
+                    f"\n    if {array} is not {name}[0]:\n        {name}[:] = {array}, {', '.join(views)}"
+                )
         self.lines = lines
         self.text = "\n\n\n".join([*self._blocks, "\n".join(lines)]) + "\n"
 
@@ -177,6 +187,16 @@ class Source:
             return self._placed[part]
         if part == layout:
             return v.name
+        view = self._view(v, part, layout)
+        if v not in self._views:
+            return view
+        name, views = self._views[v]
+        views.setdefault(view)
+        return f"{name}[{[*views].index(view) + 1}]"
+
+    def _view(self, v: Value, part: Part, layout: Part) -> str:
+        """A part as an expression that makes it."""
+        plan: Any = self.plan
         turned = (layout.shape[::-1], layout.strides[::-1], layout.dtype, 0)
         if (part.shape, part.strides, part.dtype, part.offset) == turned:
             return f"{v}.T"
