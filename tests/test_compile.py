@@ -260,6 +260,70 @@ def test_a_change_of_what_the_trace_relied_on_is_traced_again(statement, traces,
     assert counted(Scaled(), changed(statement), calls=calls) == traces
 
 
+def _hooked(w):
+    w.register_hook(lambda g: g * 2)
+
+
+BY_IDENTITY = {
+    "a default dtype": lambda w, state: minigrad.set_default_dtype(minigrad.float64),
+    "a closure's value": lambda w, state: state.update(scale=3.0),
+    "a hook of a parameter": lambda w, state: _hooked(w),
+    "an option of a layer": lambda w, state: state["layer"].eval(),
+    "one hook more": lambda w, state: state["layer"].register_forward_hook(lambda m, a, out: out + 1),
+    "an argument given twice": lambda w, state: state.update(twice=True),
+}
+
+
+def _floats():
+    return [minigrad.tensor(v, dtype=minigrad.float32) for v in ([5.0, 7.0], [3.0, 4.0])]
+
+
+def _outcome(change, compiled):
+    """What the fifth call gives and leaves, when something has been changed before it."""
+    layer = minigrad.nn.Dropout(1.0)
+    layer.register_forward_hook(lambda m, a, out: out + 1)
+    w = minigrad.tensor([1.0, 2.0], requires_grad=True)
+    state = {"scale": 2.0, "layer": layer, "twice": False}
+
+    def step(x, y):
+        w.grad = None
+        y.mul_(2)
+        out = layer(w) + w * x * y * state["scale"] + minigrad.ones(2)
+        out.sum().backward()
+        return out
+
+    function = minigrad.compile(step) if compiled else step
+    for _ in range(4):
+        function(*_floats())
+    change(w, state)
+    x, y = _floats()
+    out = function(x, x if state["twice"] else y)
+    return out.tolist(), out.dtype, w.grad.tolist(), x.tolist(), y.tolist()
+
+
+@pytest.mark.parametrize("name", BY_IDENTITY)
+def test_what_is_another_than_in_the_calls_before_is_seen_by_the_next(name):
+    before = minigrad.get_default_dtype()
+    found = []
+    for compiled in (False, True):
+        try:
+            found.append(_outcome(BY_IDENTITY[name], compiled))
+        finally:
+            minigrad.set_default_dtype(before)
+    assert found[0] == found[1]
+
+
+def test_an_argument_made_in_inference_mode_is_another_after_many_calls():
+    w = minigrad.ones(2, requires_grad=True)
+    f = minigrad.compile(lambda x: w * x)
+    for _ in range(3):
+        f(minigrad.ones(2))
+    with minigrad.inference_mode():
+        x = minigrad.ones(2)
+    with pytest.raises(RuntimeError, match="Inference tensors cannot be saved"):
+        f(x)
+
+
 def test_modes_and_kernel_sets_have_programs_of_their_own():
     w = minigrad.ones(2, requires_grad=True)
     double = minigrad.compile(lambda x: w * x)
