@@ -192,6 +192,21 @@ def test_gradients_of_another_layout_are_read_as_they_are():
         alike(*results)
 
 
+class Signed(optim.Adam):
+    """An update of somebody's own, which is another at every second step."""
+
+    calls = 0
+
+    def _update(self, group, param):
+        self.calls += 1
+        return "sgd_", (param, param.grad, None), {"lr": 0.1 * (self.calls % 3)}
+
+
+def test_an_update_of_somebody_s_own_is_asked_for_at_every_step():
+    nothing = lambda model, optimizer: None  # noqa: E731
+    alike(run(Signed, nothing, True), run(Signed, nothing, False))
+
+
 def test_a_step_that_is_never_twice_the_same_is_written_down_some_times_only():
     with minigrad.kernels("auto", wait=True):
         _, optimizer, step, x = training(MAKERS["Adam"])

@@ -212,7 +212,11 @@ def loop(arguments: str, *fast: str) -> Callable[[Any], Loop]:
 
 
 def kernel(*loops: Loop) -> Callable[[Any], Any]:
-    """Declares a function with a row's arguments, after m, that answers with these loops or declines."""
+    """Declares a function with a row's arguments, after m, that answers with these loops or declines.
+
+    A compiled function runs it once more and then calls what it called: these loops, and NumPy on its operands and on memory
+    of :func:`empty`. So it does nothing else to them, and asks :func:`wrong` what a loop found.
+    """
 
     def declare(function: Any) -> Any:
         function.loops = loops

@@ -119,7 +119,9 @@ class _Lowering:
             alone = work < threads.SHARED
             function = entry if alone else threads.share
             operands = (*operands, 0, size) if alone else (entry, tuple(operands), size, work)
-            tape.lines.append(Called(function, name, operands, {}, line))
+            call = Called(function, name, operands, {}, line)
+            call.asked = tuple([i for i, p in enumerate(call.parts()) if p.value in tape.made])
+            tape.lines.append(call)
 
         def wrong(flag: Any) -> bool:
             part = lambda x: self.parts[x] if isinstance(x, Value) else x  # noqa: E731

@@ -78,13 +78,19 @@ class Placed(Primitive):
         return [*things_in((self.args, self.kwargs), Part), *self.given]
 
 
+@dataclass(eq=False)
 class Called(Primitive):
-    """A call of one of the loops that a kernel of several is made of, or of what looks at what they found."""
+    """A call of one of the loops that a kernel is made of, or of what looks at what they found.
+
+    ``asked``: which of its parts the kernel asked memory for; which of these it writes to isn't known.
+    """
+
+    asked: tuple[int, ...] = ()
 
     @property
     def targets(self) -> tuple[Part, ...]:
-        """What it may write to: which of its arrays it does isn't known."""
-        return tuple(self.parts())
+        parts = self.parts()
+        return tuple([parts[i] for i in self.asked])
 
 
 def unless(flag: Any, function: Callable[..., Any], *args: Any, **kwargs: Any) -> None:

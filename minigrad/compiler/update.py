@@ -36,9 +36,13 @@ class Step:
 
 def is_step(function: Any) -> bool:
     """Is it the step of an optimizer whose update is a row's, with numbers that the parameters of a group share?"""
-    kind: Any = type(getattr(function, "__self__", None))
-    ours = issubclass(kind, Optimizer) and getattr(function, "__func__", None) is Optimizer.step
-    return ours and kind._numbers is not Optimizer._numbers
+    optimizer = getattr(function, "__self__", None)
+    if not isinstance(optimizer, Optimizer) or getattr(function, "__func__", None) is not Optimizer.step:
+        return False
+    owners = [next(c for c in type(optimizer).__mro__ if name in vars(c)) for name in ("_update", "_numbers")]
+    return owners[0] is owners[1] is not Optimizer and vars(optimizer).keys().isdisjoint(
+        ("_update", "_numbers")
+    )
 
 
 def written(optimizer: Any) -> Callable[[], bool] | None:
