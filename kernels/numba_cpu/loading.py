@@ -167,7 +167,7 @@ class Loop:
 
     def alone(self, size: int, *args: Any) -> None:
         """The whole range in this thread: what one piece finds the next needs."""
-        self(size, 0.0, *args)
+        self(size, -math.inf, *args)
 
     def load(self, dtype: Any) -> None:
         """Compiles it for a dtype, or fetches its machine code from the cache."""
