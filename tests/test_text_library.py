@@ -127,6 +127,8 @@ def test_added_tokens_are_found_as_the_library_finds_them(flags):
             "é<x>É FOO",
             "",
         ]
+        assert (Pipeline(definition).vocab_size, len(Pipeline(definition))) == (size, size + 3)
+        assert LibraryTokenizer(definition).vocab_size == size
         different, _, _ = differences(definition, [*lines, *(line.upper() for line in lines)])
         assert not different, (name, different)
 

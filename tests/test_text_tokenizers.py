@@ -281,6 +281,8 @@ def test_tokens_ids_and_roles():
     assert BERT.encode("[MASK] [mask]", add_special_tokens=False)[0] == 4
     assert len(BERT) == BERT.vocab_size == len(WORDS)
     assert SMALL.convert_tokens_to_ids("nowhere") is None
+    assert repr(BERT).startswith("WordPieceTokenizer(15 tokens, model_max_length=8, unk_token='[UNK]'")
+    assert BERT.decode(np.array([9, 10])) == BERT.decode(list(np.array([9, 10]))) == "cats"
     assert BERT("cats", return_special_tokens_mask=True).special_tokens_mask == [1, 0, 0, 1]
 
 
@@ -419,6 +421,12 @@ def test_ids_outside_the_vocabulary_are_named():
         BERT.decode([[1, 2]])
 
 
+def no_such_pad():
+    tok = WordPieceTokenizer(WORDS)
+    tok.pad_token = "<nowhere>"
+    return tok
+
+
 CALLS = [
     (lambda: BERT(b"x"), TypeError, "text must be str, a pair or a batch of them, got bytes; decode it first"),
     (lambda: BERT(["a", 3]), TypeError, "got int"),
@@ -441,6 +449,7 @@ CALLS = [
     (lambda: train_bpe([], 300), ValueError, "expected text, got none"),
     (lambda: train_bpe("a", 100), ValueError, "vocab_size must be at least 256"),
     (lambda: BERT("the").labels, AttributeError, "BatchEncoding has input_ids"),
+    (lambda: no_such_pad()(["a"], padding=True), ValueError, "does not have a padding token"),
     (lambda: BERT.nothing, AttributeError, "nothing"),
 ]  # fmt: skip
 

@@ -57,6 +57,10 @@ class LibraryTokenizer(Tokenizer):
     def _vocabulary(self) -> dict[str, int]:
         return self.library.get_vocab(with_added_tokens=True)  # type: ignore[no-any-return]
 
+    @property
+    def vocab_size(self) -> int:
+        return self.library.get_vocab_size(with_added_tokens=False)  # type: ignore[no-any-return]
+
     @cached_property
     def _special(self) -> frozenset[int]:
         d = Definition(self.definition, "tokenizer.json")

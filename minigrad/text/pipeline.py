@@ -93,6 +93,10 @@ class Pipeline(Tokenizer):
     def vocabulary(self) -> Mapping[str, int]:
         return self.tokens
 
+    @property
+    def vocab_size(self) -> int:
+        return len(self.model.vocabulary)
+
     def special_ids(self) -> frozenset[int]:
         return self._special
 

@@ -164,7 +164,7 @@ class Tokenizer:
             return found, ones
         if padding not in (True, "longest", "max_length"):
             raise ValueError(f'tokenizer: padding must be a bool, "longest" or "max_length", got {padding!r}')
-        if self.pad_token is None:
+        if self.pad_token is None or self.pad_token_id is None:
             raise ValueError(
                 "tokenizer: Asking to pad but the tokenizer does not have a padding token: set one, such as "
                 "tokenizer.pad_token = tokenizer.eos_token"
@@ -210,13 +210,13 @@ class Tokenizer:
         ids = [ids] if isinstance(ids, int) else list(ids)
         known = self._tokens()
         for id in ids:
-            if not isinstance(id, int):
+            if not hasattr(id, "__index__"):
                 raise TypeError(f"tokenizer: ids must be integers, one sequence of them, got {type(id).__name__}; use batch_decode for several rows")  # fmt: skip
             if id not in known:
                 raise IndexError(
                     f"tokenizer: id {id} is outside the vocabulary of {len(known):,} tokens (0 to {max(known, default=0):,})"
                 )
-        return ids
+        return [int(id) for id in ids]
 
     def _tokens(self) -> Mapping[int, str]:
         vocabulary = self.vocabulary()
@@ -239,11 +239,17 @@ class Tokenizer:
 
     @property
     def vocab_size(self) -> int:
-        """How many tokens there are, added ones too."""
+        """How many tokens the model has, without those added to them; ``len(tokenizer)`` counts all, as transformers do."""
         return len(self.vocabulary())
 
     def __len__(self) -> int:
-        return self.vocab_size
+        return len(self.vocabulary())
+
+    def __repr__(self) -> str:
+        roles = "".join(
+            f", {name}={token!r}" for name in SPECIAL if (token := getattr(self, name)) is not None
+        )
+        return f"{type(self).__name__}({len(self):,} tokens, model_max_length={self.model_max_length}{roles})"
 
     def get_vocab(self) -> dict[str, int]:
         """Every token with its id."""
