@@ -25,7 +25,9 @@ from minigrad.text import (
     train_bpe,
 )
 from minigrad.text.library import installed
+from minigrad.text.normalization import Normalized, lowercase, unicode_form
 from minigrad.text.patterns import GPT2, translated
+from minigrad.text.unicode import is_accent, is_control, is_punctuation
 
 STORED = json.loads(KEPT.read_text(encoding="utf-8"))
 KINDS = text_kinds.definitions(STORED["lines"], 500)
@@ -181,6 +183,59 @@ def test_what_a_pattern_has_that_is_not_known_is_named(pattern, part):
         translated(pattern)
 
 
+# Normalisation
+
+
+def test_lower_case_goes_character_by_character():
+    assert lowercase(Normalized("ΟΔΟΣ")).text == "οδοσ"
+    assert lowercase(Normalized("aİ")) == Normalized("ai\u0307", [0, 1, 1])
+
+
+def test_characters_younger_than_berts_tables_are_letters_to_it():
+    assert [is_punctuation(c) for c in "!$–\u2e42\u2e44"] == [True, True, True, True, False]
+    assert [is_accent(c) for c in "\u0301\u0901\u09fe"] == [True, True, False]
+    assert [is_control(c) for c in "\0\u200d\ufffd\t\u0890"] == [True, True, True, False, False]
+
+
+def test_normal_forms_know_where_each_character_came_from():
+    assert unicode_form("NFD", Normalized("aéb")) == Normalized("ae\u0301b", [0, 1, 1, 2])
+    assert unicode_form("NFC", Normalized("ae\u0301b")) == Normalized("aéb", [0, 1, 3])
+    assert unicode_form("NFC", Normalized("a\u0301\u0323b")) == Normalized("ạ\u0301b", [0, 2, 3])
+    assert unicode_form("NFC", Normalized("e\u0301a\u0310\u0301")).text == "éa\u0310\u0301"
+    assert unicode_form("NFKC", Normalized("ﬁx")) == Normalized("fix", [0, 0, 1])
+
+
+def test_a_space_is_put_in_front_of_all_but_a_space():
+    tok = BytePairTokenizer(SMALL.get_vocab(), [], prefix_space=True)
+    assert [tok.tokenize(text) for text in ("a", " a", "\ta", "")] == [
+        ["Ġ", "a"],
+        ["Ġ", "a"],
+        ["Ġ", "ĉ", "a"],
+        [],
+    ]
+    assert tok("\ta", return_offsets_mapping=True).offset_mapping == [(0, 1), (0, 1), (1, 2)]
+
+
+def with_added(*tokens):
+    """BERT's tokenizer with more tokens, each with its options."""
+    added = [{"id": 15 + k, "content": content, **options} for k, (content, options) in enumerate(tokens)]
+    return Pipeline({**BERT.definition, "added_tokens": BERT.definition["added_tokens"] + added})
+
+
+def test_of_added_tokens_the_leftmost_and_then_the_longest_is_found():
+    tok = with_added(("<c", {}), ("<cat>", {}), ("cat>", {}), ("<s>", {"special": True}))
+    assert tok.tokenize("the<cat>the<c cat>") == ["the", "<cat>", "the", "<c", "cat>"]
+    assert tok.decode(tok.encode("the<s>the"), skip_special_tokens=True) == "the the"
+
+
+def test_added_tokens_stand_alone_and_take_the_spaces_beside_them_where_they_say_so():
+    tok = with_added(("X1", {"single_word": True}), ("<l>", {"lstrip": True}), ("<r>", {"rstrip": True}))
+    found = tok("x1, the  <l> <r>  X1", add_special_tokens=False, return_offsets_mapping=True)
+    assert tok.convert_ids_to_tokens(found.input_ids) == ["X1", ",", "the", "<l>", "<r>", "X1"]
+    assert found.offset_mapping == [(0, 2), (2, 3), (4, 7), (7, 12), (13, 18), (18, 20)]
+    assert "X1" not in tok.tokenize("ax1 x1_ x12")
+
+
 # Round trips
 
 
@@ -189,6 +244,10 @@ def test_bytes_bring_back_any_text(text):
     ids = SMALL.encode(text, add_special_tokens=False)
     assert SMALL.decode(ids) == text
     assert all(0 <= id < SMALL.vocab_size for id in ids)
+
+
+def test_half_a_character_decodes_to_the_replacement_character():
+    assert SMALL.decode(SMALL.encode("aé")[:-1]) == "a\ufffd"
 
 
 @given(st.text(st.characters(codec="ascii"), max_size=40))
