@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from . import twins
-from .transformers import char_gpt, encoder, gpt2_block
+from .transformers import decoding, encoder, gpt, gpt2_block, sentences
 from .ways import both, fill, filled, forward, training
 from .workload import FLOAT, Built, Kit, Missing, Twin, Workload, normal, same
 
@@ -40,7 +40,12 @@ def workloads(parameters: int = 124_000_000) -> dict[str, Workload]:
         gpt2_block(1, 256),
         gpt2_block(4, 256),
         encoder(32, 128),
-        char_gpt(8, 256),
+        gpt("char-gpt", 8, 256),
+        gpt("char-gpt-small", 12, 64, 4, 128, 4),
+        gpt("gpt2-124m", 1, 256, 12, 768, 12, 50257),
+        sentences(32, (8, 16, 24, 40)),
+        decoding(127),
+        decoding(127, int8=True),
         first_prediction(),
     ]
     return {w.name: w for w in found}

@@ -45,7 +45,8 @@ ROWS = rows.all_row_workloads(sorted(OPS), 64)
 TINY = [
     workloads.classifier(4), workloads.adamw("tiny", [(8, 4), (4,)]), workloads.softmax_cross_entropy(4, 50),
     workloads.bias_gelu(8, 16), transformers.gpt2_block(1, 8, 16, 2),
-    transformers.char_gpt(2, 8, 2, 16, 2, 11), transformers.encoder(2, 8, 2, 16, 2, 30, 3),
+    transformers.gpt("char-gpt", 2, 8, 2, 16, 2, 11), transformers.sentences(2, (4, 8), 2, 16, 2, 30),
+    transformers.decoding(5, False, 2, 16, 2, 30), transformers.decoding(5, True, 2, 16, 2, 30), transformers.encoder(2, 8, 2, 16, 2, 30, 3),
     *workloads.batch_norm_relu((4, 3, 5, 5)), *workloads.layer_norm(8, 16),
     *workloads.attention("tiny", (1, 2, 8, 4), causal=True),
 ]  # fmt: skip

@@ -359,7 +359,7 @@ def _bench(p: Parser) -> None:
     p.add_argument(
         "names", nargs="*", metavar="NAME",
         help="workloads with this in their name (classifier, adamw, attention, layernorm, softmax, gelu, batchnorm, gpt2, minilm, "
-        "char-gpt, first), "
+        "char-gpt, sentences, decoding, first), "
         "all of them by workloads, all rows of the op table by ops (default: everything)",
     )  # fmt: skip
     p.add_argument("--rows", nargs="+", metavar="ROW", help="these rows of the op table")
