@@ -364,5 +364,5 @@ def decoding(
     nbytes = float(weights if int8 else FLOAT * weights) + 2.0 * FLOAT * layers * past * width
     return Workload(
         f"decoding{' int8' if int8 else ''} t{past}", draw, build, 2.0 * weights, nbytes, norm="l2",
-        tolerance=0.1 if int8 else 1e-3,
+        tolerance=0.05 if int8 else 1e-3,
     )  # fmt: skip

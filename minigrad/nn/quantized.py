@@ -29,7 +29,19 @@ def int8_weight(weight: Tensor) -> tuple[Tensor, Tensor]:
     return steps.round().to(dtypes.int8), scale
 
 
-class Int8Linear(Module):
+class _Int8(Module):
+    """``steps`` int8 (rows, columns) and ``scale`` (rows,)."""
+
+    steps: Tensor
+    scale: Tensor
+
+    @property
+    def weight(self) -> Tensor:
+        """scale · steps in floats, made anew: for code that uses a layer's weight itself."""
+        return self.steps.to(self.scale.dtype) * self.scale[:, None]
+
+
+class Int8Linear(_Int8):
     """x (s W)ᵀ + b with W int8 (out, in) and s (out,): a Linear for inference. ``Int8Linear.of`` makes one of a weight."""
 
     def __init__(
@@ -37,7 +49,7 @@ class Int8Linear(Module):
     ) -> None:
         super().__init__()
         self.in_features, self.out_features = in_features, out_features
-        self.register_buffer("weight", zeros(out_features, in_features, dtype="int8", device=device))
+        self.register_buffer("steps", zeros(out_features, in_features, dtype="int8", device=device))
         self.register_buffer("scale", zeros(out_features, dtype=dtype, device=device))
         self.register_buffer("bias", zeros(out_features, dtype=dtype, device=device) if bias else None)
 
@@ -45,13 +57,13 @@ class Int8Linear(Module):
     def of(cls, weight: Tensor, scale: Tensor, bias: Tensor | None) -> Int8Linear:
         """The layer of an int8 weight, its scale and a bias, whose memory it shares."""
         made = cls(weight.shape[1], 0, bias=False)
-        made.out_features, made.weight, made.scale = weight.shape[0], weight, scale
+        made.out_features, made.steps, made.scale = weight.shape[0], weight, scale
         if bias is not None:
             made.bias = bias.detach()
         return made
 
     def forward(self, input: Tensor) -> Tensor:
-        return apply(OPS["int8_linear"], (input, self.weight, self.scale, self.bias), {})
+        return apply(OPS["int8_linear"], (input, self.steps, self.scale, self.bias), {})
 
     def extra_repr(self) -> str:
         return (
@@ -59,7 +71,7 @@ class Int8Linear(Module):
         )
 
 
-class Int8Embedding(Module):
+class Int8Embedding(_Int8):
     """s[i] W[i] for indices i, with W int8 (num_embeddings, dim) and a scale s for each row."""
 
     def __init__(
@@ -67,19 +79,19 @@ class Int8Embedding(Module):
     ) -> None:
         super().__init__()
         self.num_embeddings, self.embedding_dim = num_embeddings, embedding_dim
-        self.register_buffer("weight", zeros(num_embeddings, embedding_dim, dtype="int8", device=device))
+        self.register_buffer("steps", zeros(num_embeddings, embedding_dim, dtype="int8", device=device))
         self.register_buffer("scale", zeros(num_embeddings, dtype=dtype, device=device))
 
     @classmethod
     def of(cls, weight: Tensor, scale: Tensor) -> Int8Embedding:
         """The table of an int8 weight and its scale, whose memory it shares."""
         made = cls(0, weight.shape[1])
-        made.num_embeddings, made.weight, made.scale = weight.shape[0], weight, scale
+        made.num_embeddings, made.steps, made.scale = weight.shape[0], weight, scale
         return made
 
     def forward(self, input: Tensor) -> Tensor:
         scale = F.embedding(input, self.scale[:, None])
-        return F.embedding(input, self.weight).to(scale.dtype) * scale
+        return F.embedding(input, self.steps).to(scale.dtype) * scale
 
     def extra_repr(self) -> str:
         return f"{self.num_embeddings}, {self.embedding_dim}"
@@ -89,7 +101,7 @@ def quantize_int8(model: Module) -> Module:
     """Replaces, in place, every Linear, Conv1D-like and Embedding of a model by its int8 form, and returns the model.
 
     A weight that several share (a tied table of words) is quantised once, by rows, and shared. Modules that use their
-    weights themselves, as MultiheadAttention does, stay as they are. Training such a model is refused by its having no
+    weights themselves, as MultiheadAttention does with its in_proj_weight, keep them. Training such a model is refused by its having no
     parameters there; save the float one.
     """
     from .linear import Linear
