@@ -20,7 +20,7 @@ import minigrad
 from minigrad.__main__ import main
 from minigrad.data import MNIST, SETS, Digits, FashionMNIST, sets
 from minigrad.jobs import images as images_module
-from minigrad.jobs import parser, threads, training
+from minigrad.jobs import parser, runs, threads, training
 from minigrad.jobs.images import Scaling, task_of
 from minigrad.jobs.recipe import PLAIN, Recipe, build_loss
 from minigrad.jobs.runs import probabilities, read, trained
@@ -416,7 +416,7 @@ def test_standardised_pixels_have_mean_zero_everywhere_and_deviation_one():
 
 def cut_at(monkeypatch, step, kind=signal.SIGINT):
     """Ctrl-C at an optimizer step."""
-    usual = training._callbacks
+    usual = runs.callbacks
 
     def with_cut(run, options):
         def press(trainer, model, outputs, batch, batch_idx):
@@ -425,7 +425,7 @@ def cut_at(monkeypatch, step, kind=signal.SIGINT):
 
         return [*usual(run, options), LambdaCallback(on_train_batch_end=press)]
 
-    monkeypatch.setattr(training, "_callbacks", with_cut)
+    monkeypatch.setattr(runs, "callbacks", with_cut)
 
 
 @pytest.mark.parametrize("step", [1, 4, 6, 11])
@@ -857,7 +857,7 @@ def test_info_tells_versions_backends_kernels_threads_and_where_data_is(run, tmp
 
 
 @pytest.mark.parametrize("argv, words", [
-    (["trian"], "unknown command 'trian': expected one of train, evaluate, predict, summary, warmup, bench, info; did you mean 'train'?"),
+    (["trian"], "unknown command 'trian': expected one of train, evaluate, predict, generate, summary, warmup, bench, info; did you mean 'train'?"),
     (["--verion"], "unknown option '--verion'; did you mean '--version'?"),
     (["train", "--epocs", "3"], "unknown option '--epocs'; did you mean '--epochs'?"),
     (["train", "--epocs=3"], "unknown option '--epocs'; did you mean '--epochs'?"),

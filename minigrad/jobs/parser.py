@@ -132,7 +132,7 @@ EPILOGS = {
     "  python -m minigrad train shakespeare --resume runs/shakespeare",
     "generate": "examples:\n"
     "  python -m minigrad generate --prompt ROMEO:\n"
-    "  python -m minigrad generate --model runs/book --prompt 'Once upon' --temperature 0.7 --top-p 0.9 --seed 1",
+    "  python -m minigrad generate --model runs/book --prompt 'Once' --top-p 0.9 --seed 1",
     "evaluate": "example:\n  python -m minigrad evaluate runs/fashion-mnist --json",
     "predict": "example:\n"
     "  python -m minigrad predict runs/fashion-mnist shirt.png more.npy --sheet seen.svg",
