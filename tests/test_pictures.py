@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 
 import minigrad
+from minigrad.pictures import attention, projection
 from minigrad.pictures.svg import Svg, escape, png, shortened, text_width
+from minigrad.pictures.text import _shades, principal
 from minigrad.pictures.training import confusion, curves, percent, predictions, ticks
 
 NAMESPACE = "{http://www.w3.org/2000/svg}"
@@ -349,3 +351,99 @@ def test_png_holds_the_pixels(shape):
 def test_png_refuses_what_it_cannot_hold(pixels):
     with pytest.raises(ValueError, match=r"png: expected uint8 pixels \(H, W\) or \(H, W, 3\), got"):
         png(pixels)
+
+
+# ---- text ------------------------------------------------------------------------------------------------
+
+
+def test_the_rate_of_every_step_takes_the_place_of_those_by_epoch(tmp_path):
+    rates = [k / 100 for k in range(50)]
+    root = drawn(curves(HISTORY | {"lr-pg0": [1, 2, 3]}, tmp_path / "c.svg", rates=rates))
+    seen = texts(root)
+    assert seen.count("learning rate") == 1 and "lr-pg0" not in seen and "at the end 0.49" in seen
+    assert max(e.get("points").count(",") for e in of_colour(root, "polyline", BLUE)) == 50
+
+
+@pytest.mark.parametrize("layers, heads, count", [(1, 1, 1), (2, 3, 5), (6, 12, 40), (1, 2, 60)])
+def test_attention_has_a_map_for_each_head_of_each_layer_and_names_what_there_is_room_for(
+    tmp_path, layers, heads, count
+):
+    rng = np.random.default_rng(0)
+    weights = rng.dirichlet(np.ones(count), (layers, heads, count))
+    tokens = [f"t{k}" for k in range(count)]
+    root = drawn(attention(weights, tokens, tmp_path / "a.svg", title="A text & more"))
+    seen = texts(root)
+    assert len(list(root.iter(NAMESPACE + "image"))) == layers * heads
+    assert f"layer {layers}" in seen and f"head {heads}" in seen and "A text & more" in seen
+    assert seen.count("t0") == ((layers + heads) if count < 20 else seen.count(f"t{count - 1}"))
+    width, height = float(root.get("width")), float(root.get("height"))
+    for t in root.iter(NAMESPACE + "text"):
+        assert 0 <= float(t.get("x")) <= width and 0 <= float(t.get("y")) <= height
+
+
+def test_more_attention_is_darker_and_none_is_white():
+    shades = _shades(np.linspace(0, 1, 101)[None]).astype(int).sum(-1)[0]
+    assert shades[0] == 765 and (np.diff(shades) < 0).all()
+
+
+def test_attention_of_another_shape_is_refused(tmp_path):
+    with pytest.raises(
+        ValueError,
+        match=r"expected \(heads, 3, 3\) of each layer for 3 tokens, got \(1, 2, 3, 3\); of a batch",
+    ):
+        attention([np.zeros((1, 2, 3, 3))], ["a", "b", "c"], tmp_path / "a.svg")
+    with pytest.raises(ValueError, match="got nothing"):
+        attention([], ["a"], tmp_path / "a.svg")
+
+
+def test_principal_components_are_the_directions_of_most_variance():
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((50, 4)) * [1, 5, 2, 0.1] + 7
+    points, shares = principal(x)
+    values, axes = np.linalg.eigh(np.cov(x.T))
+    assert np.allclose(shares, values[::-1][:2] / values.sum())
+    assert np.allclose(np.abs(points), np.abs((x - x.mean(0)) @ axes[:, ::-1][:, :2]))
+    assert np.allclose(principal(x[:, ::-1])[0][:, 0], points[:, 0])
+    assert points[x[:, 1].argmax(), 0] > 0
+    assert principal(np.ones((1, 3)))[0].tolist() == [[0, 0]]
+    assert principal(np.arange(3.0)[:, None])[1].tolist() == [1, 0]
+
+
+def test_a_projection_has_a_dot_and_where_there_is_room_a_name_for_each_vector(tmp_path):
+    vectors = minigrad.tensor([[0.0, 0, 0], [4, 0, 0], [0, 1, 0], [0, 1, 0.001]])
+    root = drawn(projection(vectors, ["first", "second", "third", "fourth & last"], tmp_path / "p.svg"))
+    dots = [(float(c.get("cx")), float(c.get("cy"))) for c in root.iter(NAMESPACE + "circle")]
+    assert {"first", "second", "third", "fourth & last"} <= set(texts(root)) and len(dots) == 4
+    far, near = np.hypot(*np.subtract(dots[0], dots[1])), np.hypot(*np.subtract(dots[0], dots[2]))
+    assert far / near == pytest.approx(4, rel=0.01)  # one scale for both directions
+    crowd = drawn(
+        projection(
+            np.random.default_rng(0).standard_normal((400, 5)), ["a long name"] * 400, tmp_path / "q.svg"
+        )
+    )
+    assert len(list(crowd.iter(NAMESPACE + "circle"))) == 400 and 10 < texts(crowd).count("a long name") < 400
+
+
+def test_groups_are_told_apart_by_hue_and_shape_and_are_named(tmp_path):
+    root = drawn(projection(np.eye(4), list("abcd"), tmp_path / "p.svg", groups=["x", "y", "x", "y"]))
+    assert len(list(root.iter(NAMESPACE + "circle"))) == 3 and len(of_colour(root, "rect", VERMILION)) == 3
+    assert {"x", "y"} <= set(texts(root))
+
+
+def test_a_projection_holds_for_one_vector_and_refuses_what_it_cannot_draw(tmp_path):
+    assert "one" in texts(drawn(projection([[1.0, 2]], ["one"], tmp_path / "p.svg")))
+    with pytest.raises(ValueError, match="expected 2 names, one a vector, got 1"):
+        projection(np.eye(2), ["a"], tmp_path / "p.svg")
+    with pytest.raises(ValueError, match="expected 2 groups, one a vector, got 1"):
+        projection(np.eye(2), ["a", "b"], tmp_path / "p.svg", groups=["x"])
+    with pytest.raises(ValueError, match="expected finite vectors"):
+        projection([[math.nan, 1]], ["a"], tmp_path / "p.svg")
+
+
+def test_pictures_of_text_can_be_png(tmp_path):
+    pytest.importorskip("matplotlib")
+    for path in (
+        attention(np.full((1, 1, 2, 2), 0.5), ["$a", "b"], tmp_path / "a.png"),
+        projection(np.eye(3), ["$a", "b", "c"], tmp_path / "p.png"),
+    ):
+        assert path.read_bytes()[:4] == b"\x89PNG"

@@ -192,9 +192,9 @@ def _whole(
 
         suffix = "" if options.pictures == "auto" else f".{options.pictures}"
         title = f"{run.folder.name}: validation loss {loss:.3f}"
-        files.append(
-            pictures.curves(history, run.folder / f"curves{suffix}", title=title, names=("train", "check"))
-        )
+        rates = [recipe.lr * recipe.rate(step) for step in range(recipe.iterations)]
+        path = run.folder / f"curves{suffix}"
+        files.append(pictures.curves(history, path, title=title, names=("train", "check"), rates=rates))
     say(f"validation loss {loss:.4f} over all {len(check):,} tokens (perplexity {results['perplexity']:.2f}), in {seconds:.0f} s, "
         f"{results['tokens_per_second']:,.0f} tokens/s")  # fmt: skip
     say("wrote " + ", ".join(map(str, files)))

@@ -35,16 +35,23 @@ def curves(
     *,
     title: str = "",
     names: tuple[str, str] = ("train", "validation"),
+    rates: Sequence[float] = (),
 ) -> Path:
     """Draws every figure of a history by epoch: a panel each, ``loss`` together with ``val_loss``.
 
     ``history`` is a :class:`History`, or maps names to one value an epoch; its ``epoch``, where it has one,
-    says which. None and NaN are gaps. ``names`` label the lines without and with the prefix ``val_``. Returns the file written.
+    says which. None and NaN are gaps. ``names`` label the lines without and with the prefix ``val_``.
+    ``rates`` is the learning rate of every step, drawn instead of those by epoch. Returns the file written.
     Raises ValueError when there is nothing to draw.
     """
     if hasattr(history, "history"):  # which counts epochs from 0
         history = {**history.history, "epoch": [e + 1 for e in history.epoch]}
     panels = _panels(history, names)
+    if panels and len(rates):
+        epochs = max(s.x[-1] for series in panels.values() for s in series)
+        over = [epochs * k / len(rates) for k in range(len(rates))]
+        panels = {k: v for k, v in panels.items() if not k.startswith("lr")}
+        panels["lr"] = [Series(names[0], over, [float(r) for r in rates], False)]
     if not panels:
         raise ValueError(
             f"curves: expected figures by epoch, got a history with {sorted(history) or 'nothing'}"
