@@ -50,10 +50,15 @@ def _run(options: Any) -> int:
         from . import data, io, nn, optim, train  # noqa: F401  # while Ctrl-C still ends everything at once
         from .jobs.training import train as job
     elif options.command == "train shakespeare":
-        from . import data, io, models, optim, text, train  # noqa: F401
+        from . import data, io, models, optim, text, train
         from .jobs.language import train as job
     elif options.command == "generate":
         from .jobs.language import generate as job
+    elif options.command == "embed":
+        from .jobs.embedding import embed as job
+    elif options.command == "finetune":
+        from . import data, io, models, optim, text, train  # noqa: F401
+        from .jobs.finetuning import finetune as job
     elif options.command == "evaluate":
         from .jobs.evaluation import evaluate as job
     elif options.command == "predict":

@@ -857,7 +857,7 @@ def test_info_tells_versions_backends_kernels_threads_and_where_data_is(run, tmp
 
 
 @pytest.mark.parametrize("argv, words", [
-    (["trian"], "unknown command 'trian': expected one of train, evaluate, predict, generate, summary, warmup, bench, info; did you mean 'train'?"),
+    (["trian"], "unknown command 'trian': expected one of train, evaluate, predict, finetune, embed, generate, summary, warmup, bench, info; did you mean 'train'?"),
     (["--verion"], "unknown option '--verion'; did you mean '--version'?"),
     (["train", "--epocs", "3"], "unknown option '--epocs'; did you mean '--epochs'?"),
     (["train", "--epocs=3"], "unknown option '--epocs'; did you mean '--epochs'?"),
@@ -867,7 +867,7 @@ def test_info_tells_versions_backends_kernels_threads_and_where_data_is(run, tmp
     (["train", "--optimizer", "adma"], "unknown name 'adma': expected one of adam, adamw, sgd, rmsprop, adagrad; did you mean 'adam'?"),
     (["train", "--task", "binry"], "did you mean 'binary'?"),
     (["train", "--epochs", "x"], "argument --epochs: invalid int value: 'x'"),
-    (["predict"], "the following arguments are required: RUN, FILE"),
+    (["predict"], "the following arguments are required: RUN"),
 ])  # fmt: skip
 def test_wrong_usage_is_refused_with_the_nearest_there_is_and_status_2(run, argv, words):
     status, out, err = run(*argv)

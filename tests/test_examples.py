@@ -39,6 +39,17 @@ def test_the_custom_op_has_the_right_gradients():
     assert example("custom_op")()
 
 
+def test_semantic_search_finds_the_line_itself_first_and_the_nearest_next(tmp_path, capsys):
+    from test_cli_texts import bert
+
+    lines = ["the film was good", "a very dull plot", "the play was fine"]
+    (tmp_path / "lines.txt").write_text("\n".join([*lines, ""]))
+    (found,) = example("semantic_search")(tmp_path / "lines.txt", lines[1], model=bert(tmp_path / "bert"))
+    assert found[0] == (pytest.approx(1.0, abs=1e-6), lines[1]) and len(found) == 3
+    assert [c for c, _ in found] == sorted((c for c, _ in found), reverse=True)
+    assert capsys.readouterr().out.splitlines()[0] == f"1.0000  {lines[1]}"
+
+
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("*.py")), ids=lambda p: p.stem)
 def test_every_example_is_short_and_tested_here(path):
     text = path.read_text(encoding="utf-8")

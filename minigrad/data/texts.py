@@ -9,13 +9,14 @@ from __future__ import annotations
 import gzip
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..tensor import Tensor
 from .datasets import Dataset
 from .download import download as fetch
+from .samplers import Sampler, permutation
 from .sets import cache_folder
 
 
@@ -116,12 +117,25 @@ def read_text(path: str | os.PathLike[str]) -> str:
     return text.replace("\r\n", "\n")
 
 
+class Labelled(NamedTuple):
+    """A line of a labelled text."""
+
+    line: int  # its number in the file, from 1
+    label: str
+    text: str
+
+
 def read_labelled(path: str | os.PathLike[str]) -> list[tuple[str, str]]:
     """(label, text) of every line: "label<TAB>text", or "text<TAB>label" under a header that says so, or SST-2's "label text".
 
     A first line of the words label and text (or sentence) in either order is a header. Empty lines are left out.
     ValueError naming the line that has too few or too many columns, or nothing in one.
     """
+    return [(row.label, row.text) for row in labelled_lines(path)]
+
+
+def labelled_lines(path: str | os.PathLike[str]) -> list[Labelled]:
+    """What :func:`read_labelled` finds, each with the number of its line."""
     text = read_text(path)
     lines = [(n, line) for n, line in enumerate(text.split("\n"), 1) if line.strip()]
     tabs = "\t" in lines[0][1]
@@ -137,10 +151,85 @@ def read_labelled(path: str | os.PathLike[str]) -> list[tuple[str, str]]:
             kind = "label<TAB>text" if tabs else "label text"
             raise ValueError(f"{path}: line {n}: expected {kind}, got {len(parts)} column(s): {line[:60]!r}")
         label, words = (p.strip() for p in (parts[::-1] if swapped else parts))
-        found.append((label, words))
+        found.append(Labelled(n, label, words))
     if not found:
         raise ValueError(f"{path}: expected lines of label and text, got none")
     return found
+
+
+def padded_length(tokens: int) -> int:
+    """The length that a text is filled up to: 8, 16, 24, 32, 48, 64, 96, 128, 192, … tokens.
+
+    A compiled step is traced once for each length, so there are few: up to 32 the multiples of 8, then two to each power
+    of two.
+    """
+    step = max(8, 1 << max(0, (tokens - 1).bit_length() - 2))
+    return -(-tokens // step) * step
+
+
+class TokenRows(Dataset[tuple[Any, ...]]):
+    """Texts as token ids, of any lengths, and their labels: batches are (ids, mask, labels), filled up on the right.
+
+    Item i is (ids (T,), mask (T,), label) with T its own :func:`padded_length`; a batch takes the longest's. The mask is
+    1 for tokens and 0 for ``padding``.
+    """
+
+    def __init__(self, rows: Sequence[Sequence[int]], labels: Sequence[int], padding: int = 0) -> None:
+        if len(rows) != len(labels):
+            raise ValueError(
+                f"TokenRows: expected a label for each text, got {len(rows)} texts and {len(labels)} labels"
+            )
+        if not all(map(len, rows)):
+            raise ValueError("TokenRows: expected at least one token of each text, got none")
+        self.rows, self.labels, self.padding = rows, labels, padding
+        self.lengths = [padded_length(len(row)) for row in rows]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: Any) -> tuple[Any, ...]:
+        return tuple(part[0] for part in self.collated([int(index)]))
+
+    def collated(self, indices: Any) -> list[Tensor]:
+        """The items of these indices in one batch: int64 (B, T), (B, T) and (B,)."""
+        import numpy as np
+
+        from ..autograd import wrap
+
+        chosen = list(indices)
+        shape = len(chosen), max(self.lengths[i] for i in chosen)
+        ids, mask = np.full(shape, self.padding, np.int64), np.zeros(shape, np.int64)
+        for k, i in enumerate(chosen):
+            ids[k, : len(self.rows[i])], mask[k, : len(self.rows[i])] = self.rows[i], 1
+        return [wrap(ids), wrap(mask), wrap(np.array([self.labels[i] for i in chosen], np.int64))]
+
+
+class LengthBatches(Sampler[list[int]]):
+    """Batches of items of one length, or nearly: little is padding, and few shapes come up.
+
+    ``lengths`` are the items'. With ``shuffle`` both who is with whom among the items of a length, and the order of the
+    batches, are drawn anew each pass, from ``generator``; without it the shortest come first. The batch that isn't full
+    is that of the longest items.
+    """
+
+    def __init__(
+        self, lengths: Sequence[int], batch_size: int, shuffle: bool = False, generator: Any = None
+    ) -> None:
+        if batch_size < 1:
+            raise ValueError(f"LengthBatches: batch_size: expected at least 1, got {batch_size}")
+        self.lengths, self.batch_size, self.shuffle, self.generator = lengths, batch_size, shuffle, generator
+
+    def __iter__(self) -> Iterator[list[int]]:
+        order: Sequence[int] = range(len(self.lengths))
+        if self.shuffle:
+            order = permutation(len(self.lengths), self.generator)
+        order = sorted(order, key=self.lengths.__getitem__)  # which keeps the order of equals
+        batches = [order[k : k + self.batch_size] for k in range(0, len(order), self.batch_size)]
+        for k in permutation(len(batches), self.generator) if self.shuffle else range(len(batches)):
+            yield batches[k]
+
+    def __len__(self) -> int:
+        return -(-len(self.lengths) // self.batch_size)
 
 
 class Windows(Dataset[tuple[Any, Any]]):

@@ -1,4 +1,4 @@
-"""What ``python -m minigrad`` does: train, evaluate and predict with an image classifier, and say how things are.
+"""What ``python -m minigrad`` does: train, evaluate and predict with a classifier of images or texts, and say how things are.
 
 ``parser`` holds the options and their help; each command is a module of its own. Everything here is made of the
 package's public parts: there is no second training loop and no second table of anything.

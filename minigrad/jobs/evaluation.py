@@ -9,7 +9,11 @@ from .images import open_set, part_of
 
 
 def evaluate(options: Any) -> int:
-    """Measures the run's network, prints the scores and, where asked, draws the pictures anew."""
+    """Measures the run's network, of images or texts, prints the scores and, where asked, draws the pictures anew."""
+    if runs.job_of(options.run) == "classifier":
+        from .finetuning import evaluate as of_texts
+
+        return of_texts(options)
     say = runs.sayer(options)
     runs.check_pictures(options.pictures)
     run = runs.read(options.run)
@@ -26,7 +30,7 @@ def evaluate(options: Any) -> int:
             f"name the folder of its set with --data"
         )
     measured = runs.measure(model, run, part)
-    found = runs.scores(run, measured)
+    found = runs.scores(run.task.classes, measured)
     say(f"{runs.headline(run, found)}, loss {found['loss']:.4f}")
     if found.get("roc_auc") is not None:
         say(f"area under the ROC curve {found['roc_auc']:.4f}")

@@ -22,8 +22,10 @@ SETS = (
 PICTURES = ("auto", "png", "svg", "none")
 COMMANDS = {
     "train": "train an image classifier, draw what came out, keep a checkpoint",
-    "evaluate": "measure a trained run on the test images",
-    "predict": "say what images show",
+    "evaluate": "measure a trained run on its test images or texts",
+    "predict": "say what images show, or of which class texts are",
+    "finetune": "teach a pretrained encoder to classify texts, SST-2's or your own",
+    "embed": "turn texts into vectors, and show which are alike",
     "generate": "write text after a prompt, with a model that can",
     "summary": "show a network layer by layer",
     "warmup": "compile the kernels for this machine ahead of their first use",
@@ -96,6 +98,8 @@ def build() -> tuple[Parser, dict[str, Parser]]:
     _train(made["train"])
     _language(made[LANGUAGE])
     _generate(made["generate"])
+    _finetune(made["finetune"])
+    _embed(made["embed"])
     _evaluate(made["evaluate"])
     _predict(made["predict"])
     _summary(made["summary"])
@@ -111,7 +115,9 @@ LANGUAGE = "train shakespeare"  # a command of its own, though it reads as an op
 USAGE = {
     "train": "[SET] [option ...]",
     "evaluate": "RUN [option ...]",
-    "predict": "RUN FILE ... [option ...]",
+    "predict": "RUN FILE|TEXT ... [option ...]",
+    "finetune": "[SET] [option ...]",
+    "embed": "TEXT ... [option ...]",
     "generate": "--prompt TEXT [option ...]",
     "summary": "[RUN|SET] [option ...]",
     "warmup": "[OP ...] [option ...]",
@@ -132,10 +138,20 @@ EPILOGS = {
     "  python -m minigrad train shakespeare --resume runs/shakespeare",
     "generate": "examples:\n"
     "  python -m minigrad generate --prompt ROMEO:\n"
-    "  python -m minigrad generate --model runs/book --prompt 'Once' --top-p 0.9 --seed 1",
-    "evaluate": "example:\n  python -m minigrad evaluate runs/fashion-mnist --json",
-    "predict": "example:\n"
-    "  python -m minigrad predict runs/fashion-mnist shirt.png more.npy --sheet seen.svg",
+    "  python -m minigrad generate --model runs/book --prompt 'Once upon' --temperature 0.7 --top-p 0.9 --seed 1",
+    "evaluate": "examples:\n"
+    "  python -m minigrad evaluate runs/fashion-mnist --json\n"
+    "  python -m minigrad evaluate runs/sst2 --data more.tsv",
+    "predict": "examples:\n"
+    "  python -m minigrad predict runs/fashion-mnist shirt.png more.npy --sheet seen.svg\n"
+    "  python -m minigrad predict runs/sst2 'a charming film' --attention seen.svg",
+    "finetune": "examples:\n"
+    "  python -m minigrad finetune sst2                      sentences of film reviews\n"
+    "  python -m minigrad finetune --data mine.tsv           lines of label<TAB>text\n"
+    "  python -m minigrad finetune --resume runs/sst2        go on where a run was cut",
+    "embed": "examples:\n"
+    "  python -m minigrad embed 'The weather is lovely today.' 'It is so sunny outside!'\n"
+    "  python -m minigrad embed --file lines.txt --out vectors.npy --pictures svg",
     "summary": "examples:\n"
     "  python -m minigrad summary                            the default network\n"
     "  python -m minigrad summary digits --hidden 64 32\n"
@@ -257,6 +273,58 @@ def _language(p: Parser) -> None:
     _output(p)
 
 
+def _finetune(p: Parser) -> None:
+    p.add_argument("set", nargs="?", metavar="SET", help="sst2: 6,920 sentences, praise or blame")
+    g = p.add_argument_group("text")
+    g.add_argument("--data", metavar="PATH", help=(
+        "a file with label<TAB>text in each line, or text<TAB>label under such a header; with a SET the folder to look "
+        "for it in first"))  # fmt: skip
+    g.add_argument("--test", metavar="FILE", help="its test part (default: a share of --data is put aside)")
+    g.add_argument("--test-share", type=float, metavar="X", help="that share, of each label (default: 0.1)")
+    g.add_argument("--no-download", action="store_true", help="never fetch a set from the network")
+    g = p.add_argument_group("network")
+    g.add_argument("--model", metavar="MODEL", help=(
+        "the pretrained encoder: a folder in Hugging Face's layout, or a name (default: all-MiniLM-L6-v2)"))  # fmt: skip
+    g.add_argument("--max-length", type=int, metavar="N", help="tokens of a text at most (default: 128)")
+    g = p.add_argument_group("recipe")
+    g.add_argument("--epochs", type=int, metavar="N", help="passes over the texts (default: 3)")
+    g.add_argument("--batch-size", type=int, metavar="N", help="texts a step (default: 32)")
+    g.add_argument(
+        "--lr",
+        type=float,
+        metavar="X",
+        help="after the warm-up; it falls along a line to 0 (default: 0.0001)",
+    )
+    g.add_argument(
+        "--warmup", type=float, metavar="X", help="share of the steps in which it rises (default: 0.1)"
+    )
+    g.add_argument("--weight-decay", type=float, metavar="X", help="of matrices (default: 0.01)")
+    g.add_argument(
+        "--clip", type=float, metavar="X", help="the gradient's norm at most; 0: don't (default: 1)"
+    )
+    g.add_argument("--seed", type=int, metavar="N", help="of all random numbers (default: 0)")
+    _running(p, "runs/sst2, or the file's name, or -2, -3 …")
+    _output(p)
+
+
+def _embed(p: Parser) -> None:
+    p.add_argument("texts", nargs="*", metavar="TEXT", help="what is compared, each in quotes")
+    p.add_argument("--file", metavar="FILE", help="also the lines of this UTF-8 file; - reads standard input")
+    p.add_argument("--model", default="all-MiniLM-L6-v2", metavar="MODEL", help=(
+        "an encoder: a folder in Hugging Face's layout, or a name (default: all-MiniLM-L6-v2)"))  # fmt: skip
+    p.add_argument("--out", metavar="FILE", help="write the vectors here as .npy, float32 (texts, width)")
+    p.add_argument("--pictures", choices=PICTURES, default="none", metavar="KIND", help=(
+        "draw the vectors in a plane beside --out, or as embeddings: auto, png, svg or none (the default)"))  # fmt: skip
+    p.add_argument("--batch-size", type=int, default=32, metavar="N", help="texts at once (default: 32)")
+    p.add_argument(
+        "--threads",
+        type=int,
+        metavar="N",
+        help="of matrix products (default: OMP_NUM_THREADS, else all cores)",
+    )
+    _output(p)
+
+
 def _running(p: Parser, folder: str) -> None:
     """What doesn't change what comes out."""
     g = p.add_argument_group("running")
@@ -322,9 +390,8 @@ def _run(p: Parser) -> None:
 
 def _evaluate(p: Parser) -> None:
     _run(p)
-    p.add_argument(
-        "--data", dest="root", metavar="FOLDER", help="look for the set here first (also: MINIGRAD_DATA)"
-    )
+    p.add_argument("--data", dest="root", metavar="PATH", help=(
+        "look for the set in this folder first (also: MINIGRAD_DATA); of texts also a file of labelled ones"))  # fmt: skip
     p.add_argument("--no-download", action="store_true", help="never fetch a set from the network")
     p.add_argument("--pictures", choices=PICTURES, default="none", metavar="KIND", help=(
         "draw the confusion matrix and the sheet anew: auto, png, svg or none (the default)"))  # fmt: skip
@@ -334,13 +401,20 @@ def _evaluate(p: Parser) -> None:
 def _predict(p: Parser) -> None:
     _run(p)
     p.add_argument(
-        "files", nargs="+", metavar="FILE",
-        help="IDX (.gz or not) or .npy with one image or many, or any picture where Pillow is installed",
+        "files", nargs="*", metavar="FILE|TEXT",
+        help="IDX (.gz or not) or .npy with one image or many, or any picture where Pillow is installed; for a classifier of "
+        "texts the texts, each in quotes",
     )  # fmt: skip
+    p.add_argument(
+        "--file", metavar="FILE", help="also the lines of this UTF-8 file of texts; - reads standard input"
+    )
     p.add_argument("--top", type=int, metavar="K", help="show the K most probable classes (default: 1)")
     p.add_argument("--invert", action="store_true", help="dark on light, where the set is light on dark")
     p.add_argument(
         "--sheet", metavar="PATH", help="draw the images with their predictions to this .png or .svg"
+    )
+    p.add_argument(
+        "--attention", metavar="PATH", help="draw where the heads look in the first text to this .png or .svg"
     )
     _output(p)
 

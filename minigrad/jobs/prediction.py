@@ -1,4 +1,4 @@
-"""``python -m minigrad predict RUN FILE…``: what images show, by a trained network.
+"""``python -m minigrad predict RUN FILE…``: what images show, by a trained network. Texts are ``finetuning``'s.
 
 Images come as IDX or npy, one (H, W) or many (N, H, W) or (N, 1, H, W), of the set's size; integers count from
 0 (black) to the set's white, floats from 0 to 1. Any other file is opened by Pillow, made grey and scaled.
@@ -16,8 +16,18 @@ from . import JobError, runs
 
 def predict(options: Any) -> int:
     """Prints the most probable class, or the ``--top`` ones, of every image in the files."""
+    if runs.job_of(options.run) == "classifier":
+        from .finetuning import predict as of_texts
+
+        return of_texts(options)
     say = runs.sayer(options)
     run = runs.read(options.run)
+    if options.file is not None or options.attention is not None:
+        raise JobError(
+            f"--{'file' if options.file is not None else 'attention'} is for texts; {run.folder} classifies images"
+        )
+    if not options.files:
+        raise JobError("name at least one file with images")
     classes = run.task.classes
     top = 1 if options.top is None else options.top
     if not 1 <= top <= len(classes):

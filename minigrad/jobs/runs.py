@@ -11,7 +11,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -96,6 +96,15 @@ def read(folder: str | os.PathLike[str]) -> Run:
         ) from None
 
 
+def job_of(folder: str | os.PathLike[str]) -> str:
+    """What made the run in a folder: "images", "language" or "classifier"; "images" where nothing there says it."""
+    try:
+        found = json.loads((Path(folder) / RUN).read_text(encoding="utf-8"))
+        return str(found.get("job", "images"))
+    except (OSError, ValueError, AttributeError):
+        return "images"  # whose reader says what is wrong
+
+
 def trained(run: Run) -> Any:
     """The network with the weights of the run's checkpoint, in eval mode."""
     from ..train.checkpoints import load_weights
@@ -157,12 +166,12 @@ def measure(model: Any, run: Run, part: Part) -> Measured:
     return Measured(truth, predicted, shares[rows, predicted], loss, positive)
 
 
-def scores(run: Run, m: Measured) -> dict[str, Any]:
+def scores(classes: Sequence[str], m: Measured, of: str = "images") -> dict[str, Any]:
     """Accuracy, loss, and by class how many there are, precision, recall and F1."""
     from ..train.metrics import AUROC, ConfusionMatrix, F1Score, Precision, Recall
 
-    n = len(run.task.classes)
-    found: dict[str, Any] = {"images": len(m.truth), "right": m.right, "accuracy": m.accuracy, "loss": m.loss}
+    n = len(classes)
+    found: dict[str, Any] = {of: len(m.truth), "right": m.right, "accuracy": m.accuracy, "loss": m.loss}
     by_class = {}
     for name, kind in (("precision", Precision), ("recall", Recall), ("f1", F1Score)):
         metric = kind(task="multiclass", num_classes=n, average="none")
@@ -177,8 +186,8 @@ def scores(run: Run, m: Measured) -> dict[str, Any]:
         found["roc_auc"] = finite(area.compute().item())
     counts = np.bincount(m.truth, minlength=n)
     found["classes"] = [
-        {"name": c, "images": int(counts[k]), **{name: finite(v[k]) for name, v in by_class.items()}}
-        for k, c in enumerate(run.task.classes)
+        {"name": c, of: int(counts[k]), **{name: finite(v[k]) for name, v in by_class.items()}}
+        for k, c in enumerate(classes)
     ]
     return found
 
@@ -192,13 +201,13 @@ def finite(found: Any) -> Any:
     return None if isinstance(found, float) and not math.isfinite(found) else found
 
 
-def table(found: dict[str, Any]) -> str:
+def table(found: dict[str, Any], of: str = "images") -> str:
     """The scores by class, as text."""
-    width = max(len(c["name"]) for c in found["classes"])
-    lines = [f"{'class':{width}}  {'images':>6}  precision  recall      f1"]
+    width = max(len("class"), *(len(c["name"]) for c in found["classes"]))
+    lines = [f"{'class':{width}}  {of:>6}  precision  recall      f1"]
     for c in found["classes"]:
         cells = ["-" if c[k] is None else f"{c[k]:.4f}" for k in ("precision", "recall", "f1")]
-        lines.append(f"{c['name']:{width}}  {c['images']:>6,}  {cells[0]:>9}  {cells[1]:>6}  {cells[2]:>6}")
+        lines.append(f"{c['name']:{width}}  {c[of]:>6,}  {cells[0]:>9}  {cells[1]:>6}  {cells[2]:>6}")
     return "\n".join(lines)
 
 
@@ -264,7 +273,7 @@ def free_folder(out: str | None, name: str) -> Path:
 
 def _names() -> list[str]:
     pictures = [f"{name}{suffix}" for name in PICTURES for suffix in (".png", ".svg")]
-    return [CHECKPOINT, HISTORY_CSV, HISTORY_JSON, *pictures]
+    return [CHECKPOINT, HISTORY_CSV, HISTORY_JSON, "config.json", "model.safetensors", *pictures]
 
 
 def callbacks(folder: Path, options: Any) -> list[Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -93,10 +93,43 @@ def opened(read_file: Callable[[Any], Any], path: Any) -> Any:
     """What a file holds, or JobError saying why not."""
     try:
         return read_file(path)
-    except (OSError, ValueError, RuntimeError) as e:
+    except (OSError, ValueError, RuntimeError, KeyError) as e:
         reason = e.strerror if isinstance(e, OSError) and e.strerror else str(e)
-        text = reason if str(path) in reason else f"{path}: {reason}"
+        text = " ".join(
+            [reason if str(path) in reason else f"{path}: {reason}", *getattr(e, "__notes__", [])]
+        )
         raise JobError(f"{text}; check the path" if isinstance(e, FileNotFoundError) else text) from None
+
+
+def tokenizer_of(name: Any) -> Any:
+    """The tokenizer of a model's folder or name."""
+    from .. import text
+    from ..models import hub
+
+    return opened(text.Tokenizer.from_pretrained, opened(hub.locate, name))
+
+
+def given(words: Sequence[str], file: str | None) -> list[str]:
+    """The texts of a command: those on its line, then the lines of ``--file`` (- is standard input), empty ones left out."""
+    from ..data.texts import read_text
+
+    found = list(words)
+    if empty := [k for k, text in enumerate(found, 1) if not text.strip()]:
+        raise JobError(f"text {empty[0]} of {len(found)} is empty; give at least one character")
+    if file == "-":
+        import sys
+
+        found += [line.strip() for line in sys.stdin.read().splitlines() if line.strip()]
+    elif file is not None:
+        found += [line.strip() for line in opened(read_text, file).split("\n") if line.strip()]
+    if not found:
+        raise JobError('no text: give some, in quotes ("a text"), or a file with one a line: --file FILE')
+    return found
+
+
+def check_threads(number: int | None) -> None:
+    if number is not None and number < 1:
+        raise JobError(f"--threads is at least 1, got {number}")
 
 
 def fit(

@@ -42,7 +42,7 @@ def _whole(run: Run, chosen: Chosen, options: Any, say: Callable[[str], None]) -
     model, history = _fitted(run, train_part, test_part, options)
     found = _results(run, history)
     measured = runs.measure(model.eval(), run, test_part)
-    found["test"] = runs.scores(run, measured)
+    found["test"] = runs.scores(run.task.classes, measured)
     run._replace(results=found).save()
     files = _drawn(run, test_part, measured, found["test"], history, options.pictures)
     say(f"{runs.headline(run, found['test'])}, in {_time(found['seconds'])}")

@@ -57,6 +57,8 @@ class SentenceEncoder:
         folder = hub.locate(name, **where)
         pooling, normalize = _modules(folder)
         model = from_pretrained(folder, **how)
+        if model.base_model_prefix and not hasattr(model, "generate"):  # a classifier's head isn't needed
+            model = getattr(model, model.base_model_prefix, model)
         if tokenizer is None:
             from .. import text
 
