@@ -418,12 +418,12 @@ def cut_at(monkeypatch, step, kind=signal.SIGINT):
     """Ctrl-C at an optimizer step."""
     usual = runs.callbacks
 
-    def with_cut(run, options):
+    def with_cut(folder, options):
         def press(trainer, model, outputs, batch, batch_idx):
             if trainer.global_step == step:
                 signal.raise_signal(kind)
 
-        return [*usual(run, options), LambdaCallback(on_train_batch_end=press)]
+        return [*usual(folder, options), LambdaCallback(on_train_batch_end=press)]
 
     monkeypatch.setattr(runs, "callbacks", with_cut)
 

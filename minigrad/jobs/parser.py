@@ -138,7 +138,7 @@ EPILOGS = {
     "  python -m minigrad train shakespeare --resume runs/shakespeare",
     "generate": "examples:\n"
     "  python -m minigrad generate --prompt ROMEO:\n"
-    "  python -m minigrad generate --model runs/book --prompt 'Once upon' --temperature 0.7 --top-p 0.9 --seed 1",
+    "  python -m minigrad generate --model runs/book --prompt 'Once upon' --temperature 0.7 --seed 1",
     "evaluate": "examples:\n"
     "  python -m minigrad evaluate runs/fashion-mnist --json\n"
     "  python -m minigrad evaluate runs/sst2 --data more.tsv",
