@@ -127,6 +127,25 @@ def test_bpe_is_learnt_from_the_text_and_generate_writes(run, tmp_path):
     assert status == 0 and out.startswith("the")
 
 
+def test_evaluate_tells_loss_and_perplexity_and_what_int8_changes(run, tmp_path):
+    assert run("train", "--text", "book.txt", *FAST, "--out", "r", "--quiet")[0] == 0
+    told = json.loads((tmp_path / "r" / "run.json").read_text())["results"]
+    status, out, err = run("evaluate", "r", "--int8", "--json")
+    found = json.loads(out)
+    assert status == 0 and found["loss"] == pytest.approx(told["validation_loss"], rel=1e-5)
+    coarse = found["int8"]
+    assert coarse["loss"] != found["loss"] and abs(coarse["change"]) < 0.05
+    assert coarse["change"] == pytest.approx(coarse["perplexity"] / found["perplexity"] - 1)
+    assert f"perplexity {found['perplexity']:.3f}" in err and "with int8 weights" in err
+    (tmp_path / "other.txt").write_text(WORDS)
+    status, out, _ = run("evaluate", "r", "--data", "other.txt")
+    assert status == 0 and f"over {len(WORDS):,} tokens" in out
+    assert (
+        run("generate", "--model", "r", "--prompt", "a", "--int8", "--max-new-tokens", "3", "--seed", "1")[0]
+        == 0
+    )
+
+
 def test_the_learning_rate_rises_and_falls():
     recipe = LanguageRecipe(warmup=10, iterations=110, lr=1.0, min_lr=0.1)
     rates = [recipe.rate(i) for i in range(112)]

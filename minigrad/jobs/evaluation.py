@@ -10,7 +10,16 @@ from .images import open_set, part_of
 
 def evaluate(options: Any) -> int:
     """Measures the run's network, of images or texts, prints the scores and, where asked, draws the pictures anew."""
-    if runs.job_of(options.run) == "classifier":
+    job = runs.job_of(options.run)
+    if job == "language":
+        from .language import evaluate as of_language
+
+        return of_language(options)
+    if options.int8:
+        raise JobError(
+            f"--int8 measures a model that writes text, but {options.run} is of {job}; leave it out"
+        )
+    if job == "classifier":
         from .finetuning import evaluate as of_texts
 
         return of_texts(options)

@@ -260,6 +260,46 @@ def _Samples(tokenizer: Any, say: Callable[[str], None]) -> Any:
     return _sampler()(tokenizer, say)
 
 
+# ---- evaluate --------------------------------------------------------------------------------------------
+
+
+def evaluate(options: Any) -> int:
+    """Prints loss and perplexity of the run's model on its validation text, or on all of another; of int8 weights beside."""
+    from .. import models, nn
+
+    say = runs.sayer(options)
+    run = texts.read(options.run, "language", LanguageRecipe)
+    path = run.text["file"] if options.root is None else options.root
+    text = texts.opened(_read, path)
+    text = text[_split(text) :] if options.root is None else text
+    model, tokenizer = texts.opened(models.from_pretrained, run.folder), _opened_tokenizer(run.folder)
+    try:
+        ids = tokenizer(text)["input_ids"]
+        batches = _stretches(ids, run.recipe.block_size)
+    except ValueError as e:
+        raise JobError(f"{path}: {e}") from None
+    loss = _mean_loss(model, batches)
+    found = {"file": str(path), "tokens": len(ids), "loss": loss, "perplexity": math.exp(loss)}
+    say(f"{path}: loss {loss:.4f} over {len(ids):,} tokens, perplexity {found['perplexity']:.3f}")
+    if options.int8:
+        coarse = _mean_loss(nn.quantize_int8(model), batches)
+        found["int8"] = {"loss": coarse, "perplexity": math.exp(coarse), "change": math.expm1(coarse - loss)}
+        say(
+            f"with int8 weights: loss {coarse:.4f}, perplexity {math.exp(coarse):.3f} ({found['int8']['change']:+.2%})"
+        )
+    runs.answer(options, {"run": str(run.folder), **found})
+    return 0
+
+
+def _stretches(ids: Any, length: int) -> Any:
+    import minigrad
+
+    from ..data import DataLoader
+    from ..data.texts import Windows
+
+    return DataLoader(Windows(minigrad.tensor(ids, dtype=minigrad.int64), length, length), 64)
+
+
 # ---- generate --------------------------------------------------------------------------------------------
 
 
@@ -275,13 +315,14 @@ def generate(options: Any) -> int:
         prompt = sys.stdin.read()
     if not prompt:
         raise JobError("--prompt is empty; give at least one character")
-    model = texts.opened(models.from_pretrained, options.model)
+    quantize = "int8" if options.int8 else None
+    model = texts.opened(lambda path: models.from_pretrained(path, quantize=quantize), options.model)
     if not hasattr(model, "generate"):
         raise JobError(
             f"{options.model}: {type(model).__name__} doesn't write text; expected a decoder, such as GPT2LMHeadModel"
         )
     tokenizer = _opened_tokenizer(models.hub.locate(options.model))
-    how = {"max_new_tokens": options.max_new_tokens, "temperature": options.temperature, "top_k": options.top_k,
+    choose = {"max_new_tokens": options.max_new_tokens, "temperature": options.temperature, "top_k": options.top_k,
            "top_p": options.top_p, "min_p": options.min_p, "repetition_penalty": options.repetition_penalty}  # fmt: skip
     began, pieces, tokens = time.perf_counter(), [], 0
     try:
@@ -298,7 +339,7 @@ def generate(options: Any) -> int:
                 stop_strings=options.stop,
                 do_sample=not options.greedy,
                 generator=options.seed,
-                **how,
+                **choose,
             )
             show = not options.quiet
             out = sys.stderr if options.json else sys.stdout

@@ -374,6 +374,9 @@ def _generate(p: Parser) -> None:
         help="end where this is written; may be given several times",
     )
     p.add_argument("--seed", type=int, metavar="N", help="of the draws")
+    p.add_argument(
+        "--int8", action="store_true", help="int8 weights: a quarter of the memory, sooner, a little worse"
+    )
     _output(p)
 
 
@@ -391,10 +394,12 @@ def _run(p: Parser) -> None:
 def _evaluate(p: Parser) -> None:
     _run(p)
     p.add_argument("--data", dest="root", metavar="PATH", help=(
-        "look for the set in this folder first (also: MINIGRAD_DATA); of texts also a file of labelled ones"))  # fmt: skip
+        "look for the set in this folder first (also: MINIGRAD_DATA); of texts also a file of labelled ones, "
+        "or of a text to read"))  # fmt: skip
     p.add_argument("--no-download", action="store_true", help="never fetch a set from the network")
     p.add_argument("--pictures", choices=PICTURES, default="none", metavar="KIND", help=(
         "draw the confusion matrix and the sheet anew: auto, png, svg or none (the default)"))  # fmt: skip
+    p.add_argument("--int8", action="store_true", help="of a model that writes text: also with int8 weights")
     _output(p)
 
 
