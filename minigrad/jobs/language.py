@@ -279,7 +279,12 @@ def evaluate(options: Any) -> int:
     except ValueError as e:
         raise JobError(f"{path}: {e}") from None
     loss = _mean_loss(model, batches)
-    found = {"file": str(path), "tokens": len(ids), "loss": loss, "perplexity": math.exp(loss)}
+    found: dict[str, Any] = {
+        "file": str(path),
+        "tokens": len(ids),
+        "loss": loss,
+        "perplexity": math.exp(loss),
+    }
     say(f"{path}: loss {loss:.4f} over {len(ids):,} tokens, perplexity {found['perplexity']:.3f}")
     if options.int8:
         coarse = _mean_loss(nn.quantize_int8(model), batches)
