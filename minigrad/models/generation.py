@@ -17,6 +17,7 @@ from ..modes import no_grad
 from ..nn import functional as F
 from ..random import multinomial
 from ..tensor import Tensor, as_tensor, tensor
+from .attention import key_mask
 
 Stop = str | Sequence[str] | None
 
@@ -303,6 +304,43 @@ class Generation:
         text += tokenizer.decode(waiting, skip_special_tokens=True) if waiting else ""
         if text:
             yield text
+
+
+class FromSource(Generation):
+    """The same for an encoder and a decoder: what is written begins anew, of a source.
+
+    A model has ``encoded(ids, mask)``, the source's states; ``sources(memory)``, each decoder layer's keys and values of
+    them; ``decoded(ids, sources, mask, cache)``, the target's states; ``logits_of(states)``; and ``start``, the first token.
+    """
+
+    start: Any
+    encoded: Callable[..., Tensor]
+    sources: Callable[[Tensor], list[tuple[Tensor, Tensor]]]
+    decoded: Callable[..., Tensor]
+    logits_of: Callable[[Tensor], Tensor]
+
+    def moved_right(self, labels: Tensor) -> Tensor:
+        """What is read to say ``labels`` (B, T): the first token, then all labels but the last, padding where -100 is."""
+        before = labels[:, :-1].masked_fill(labels[:, :-1] == -100, self.config.pad_token_id)
+        return F.cat((F.full_like(labels[:, :1], self.start), before), 1)
+
+    def begun(self, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
+        keys: Any = key_mask(mask, ids)
+        sources = self.sources(self.encoded(ids, keys))
+        first = F.full_like(ids[:, :1], self.start)
+        return first, F.ones_like(first), (keys, *(part for both in sources for part in both))
+
+    def next_logits(
+        self,
+        ids: Tensor,
+        *context: Tensor,
+        cache: nn.KVCache | None = None,
+        attention_mask: Tensor | None = None,
+    ) -> Tensor:
+        mask, *parts = context
+        return self.logits_of(
+            self.decoded(ids, list(zip(parts[::2], parts[1::2], strict=True)), mask, cache)[:, -1]
+        )
 
 
 def _begun(text: str, stop: str) -> int:

@@ -15,7 +15,7 @@ from ..nn import init
 from ..tensor import Tensor
 from .attention import key_mask, token_ids
 from .configuration import PretrainedConfig, activation
-from .generation import Generation
+from .generation import FromSource
 from .outputs import HeadOutput, as_labels, token_loss
 from .pretrained import PreTrained
 
@@ -181,7 +181,7 @@ class T5Stack(nn.Module):
         return self.dropout(self.final_layer_norm(x))
 
 
-class T5ForConditionalGeneration(PreTrained, Generation):
+class T5ForConditionalGeneration(PreTrained, FromSource):
     """Which token of the target comes next: logits (B, T, V) of a source (B, S) and a target (B, T).
 
     ``labels`` (B, T), -100 where none is asked for, are the target; ``decoder_input_ids`` are they moved right by one
@@ -201,6 +201,22 @@ class T5ForConditionalGeneration(PreTrained, Generation):
         self.lm_head = nn.Linear(config.d_model, config.vocab_size, bias=False)
         self.factor = config.d_model**-0.5 if config.tie_word_embeddings else 1.0
 
+    @property
+    def start(self) -> Any:
+        return self.config.decoder_start_token_id
+
+    def encoded(self, ids: Tensor, mask: Tensor | None) -> Tensor:
+        return self.encoder(ids, mask)
+
+    def sources(self, memory: Tensor) -> list[tuple[Tensor, Tensor]]:
+        return self.decoder.sources(memory)
+
+    def decoded(self, ids: Tensor, sources: Any, mask: Any, cache: nn.KVCache | None = None) -> Tensor:
+        return self.decoder(ids, None, sources, mask, cache)
+
+    def logits_of(self, states: Tensor) -> Tensor:
+        return self.lm_head(self.factor * states)
+
     def forward(
         self, input_ids: Any, attention_mask: Any = None, decoder_input_ids: Any = None, *, labels: Any = None
     ) -> HeadOutput:
@@ -211,34 +227,10 @@ class T5ForConditionalGeneration(PreTrained, Generation):
                 )
             decoder_input_ids = self.moved_right(as_labels(labels))
         ids = token_ids(input_ids, _ANY_LENGTH)
-        mask = key_mask(attention_mask, ids)
-        memory = self.encoder(ids, mask)
         target = token_ids(decoder_input_ids, _ANY_LENGTH, "decoder_input_ids")
-        logits = self.lm_head(self.factor * self.decoder(target, None, self.decoder.sources(memory), mask))
+        mask = key_mask(attention_mask, ids)
+        logits = self.logits_of(self.decoded(target, self.sources(self.encoded(ids, mask)), mask))
         return HeadOutput(token_loss(logits, labels), logits)
-
-    def moved_right(self, labels: Tensor) -> Tensor:
-        """The start token, then all labels but the last; padding where -100 is."""
-        start = F.full_like(labels[:, :1], self.config.decoder_start_token_id)
-        return F.cat((start, labels[:, :-1].masked_fill(labels[:, :-1] == -100, self.config.pad_token_id)), 1)
-
-    def begun(self, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
-        keys: Any = key_mask(mask, ids)
-        sources = self.decoder.sources(self.encoder(ids, keys))
-        start = F.full_like(ids[:, :1], self.config.decoder_start_token_id)
-        return start, F.ones_like(start), (keys, *(part for both in sources for part in both))
-
-    def next_logits(
-        self,
-        ids: Tensor,
-        *context: Tensor,
-        cache: nn.KVCache | None = None,
-        attention_mask: Tensor | None = None,
-    ) -> Tensor:
-        mask, *parts = context
-        sources = list(zip(parts[::2], parts[1::2], strict=True))
-        states = self.decoder(ids, None, sources, mask, cache)[:, -1]
-        return self.lm_head(self.factor * states)
 
     def new_cache(self, batch: int, length: int, **how: Any) -> nn.KVCache:
         c = self.config

@@ -15,7 +15,7 @@ from ..nn import init
 from ..tensor import Tensor
 from .attention import attention, key_mask, token_ids
 from .configuration import PretrainedConfig, activation
-from .generation import Generation
+from .generation import FromSource
 from .outputs import HeadOutput, as_labels
 from .pretrained import PreTrained
 
@@ -108,7 +108,7 @@ class Layer(nn.Module):
         return self.added(x, -1, lambda y: self.down(self.dropout(self.act(self.up(y)))))
 
 
-class TransformerForTranslation(PreTrained, Generation):
+class TransformerForTranslation(PreTrained, FromSource):
     """Logits (B, T, V) of the target's next tokens, of a source (B, S) and the target so far (B, T).
 
     ``labels`` (B, T), -100 where none is asked for, are the target with its end; ``decoder_input_ids`` are they after the
@@ -139,6 +139,13 @@ class TransformerForTranslation(PreTrained, Generation):
             return self.dropout(self.positions(x))
         return self.dropout(x + F.embedding(places, self.positions.encoding).to(x.dtype))
 
+    @property
+    def start(self) -> Any:
+        return self.config.bos_token_id
+
+    def logits_of(self, states: Tensor) -> Tensor:
+        return F.linear(states, self.words.weight)
+
     def encoded(self, ids: Tensor, mask: Tensor | None) -> Tensor:
         """The source's states, (B, S, D)."""
         x = self.embedded(ids)
@@ -168,40 +175,19 @@ class TransformerForTranslation(PreTrained, Generation):
                 raise ValueError(
                     "Transformer: expected decoder_input_ids or labels, got neither; generate() writes a target"
                 )
-            labels = as_labels(labels)
-            first = F.full_like(labels[:, :1], self.config.bos_token_id)
-            decoder_input_ids = F.cat(
-                (first, labels[:, :-1].masked_fill(labels[:, :-1] == -100, self.config.pad_token_id)), 1
-            )
+            decoder_input_ids = self.moved_right(as_labels(labels))
         most = self.config.max_position_embeddings
         weights: list[Any] | None = [] if output_attentions else None
         ids, target = token_ids(input_ids, most), token_ids(decoder_input_ids, most, "decoder_input_ids")
         mask = key_mask(attention_mask, ids)
         states = self.decoded(target, self.sources(self.encoded(ids, mask)), mask, weights=weights)
-        logits = F.linear(states, self.words.weight)
+        logits = self.logits_of(states)
         loss = None
         if labels is not None:
             loss = F.cross_entropy(
                 logits.flatten(0, 1), as_labels(labels).flatten(), label_smoothing=self.config.label_smoothing
             )
         return HeadOutput(loss, logits, None, None if weights is None else tuple(weights))
-
-    def begun(self, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
-        keys: Any = key_mask(mask, ids)
-        sources = self.sources(self.encoded(ids, keys))
-        start = F.full_like(ids[:, :1], self.config.bos_token_id)
-        return start, F.ones_like(start), (keys, *(part for both in sources for part in both))
-
-    def next_logits(
-        self,
-        ids: Tensor,
-        *context: Tensor,
-        cache: nn.KVCache | None = None,
-        attention_mask: Tensor | None = None,
-    ) -> Tensor:
-        mask, *parts = context
-        states = self.decoded(ids, list(zip(parts[::2], parts[1::2], strict=True)), mask, cache)
-        return F.linear(states[:, -1], self.words.weight)
 
     def new_cache(self, batch: int, length: int, **how: Any) -> nn.KVCache:
         c = self.config
