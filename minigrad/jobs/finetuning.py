@@ -377,7 +377,8 @@ def probabilities(model: Any, tokenizer: Any, found: Sequence[str], longest: int
 
 def measure(model: Any, tokenizer: Any, part: Part, longest: int, options: Any) -> runs.Measured:
     """What a model says of texts whose labels are known."""
-    shares = probabilities(model, tokenizer, part.texts, longest, options)
+    with runs.whole_kernels():
+        shares = probabilities(model, tokenizer, part.texts, longest, options)
     truth, rows = np.array(part.labels, np.int64), np.arange(len(part.labels))
     predicted = shares.argmax(axis=1)
     with np.errstate(divide="ignore"):

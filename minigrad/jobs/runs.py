@@ -121,6 +121,13 @@ def trained(run: Run) -> Any:
     return model.eval()
 
 
+def whole_kernels() -> Any:
+    """A block that waits for kernels that are being compiled: what is measured doesn't depend on when they are ready."""
+    from .. import backend
+
+    return backend.kernels(backend.current_kernels(), wait=True)
+
+
 class Measured(NamedTuple):
     """What a network says of images whose truth is known."""
 
@@ -157,7 +164,8 @@ def probabilities(model: Any, task: Task, inputs: np.ndarray, at_once: int = 200
 
 def measure(model: Any, run: Run, part: Part) -> Measured:
     """Predictions and loss of the network on a part of the set."""
-    shares = probabilities(model, run.task, run.scaling(part.pixels))
+    with whole_kernels():
+        shares = probabilities(model, run.task, run.scaling(part.pixels))
     truth, rows = run.task.labels(part.labels), np.arange(len(part.labels))
     predicted = shares.argmax(axis=1)
     with np.errstate(divide="ignore"):
