@@ -13,7 +13,7 @@ import pytest
 import minigrad
 from minigrad import models
 from minigrad.__main__ import main
-from minigrad.data.texts import Labelled, LengthBatches, TokenRows, padded_length
+from minigrad.data.texts import TEXTS, Labelled, LengthBatches, TokenRows, padded_length
 from minigrad.jobs import finetuning, runs
 from minigrad.models import hub
 from minigrad.train.callbacks import LambdaCallback
@@ -194,7 +194,11 @@ def test_without_network_the_hub_is_named_and_where_it_looked(run, monkeypatch):
     monkeypatch.delenv("MINIGRAD_OFFLINE")
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     status, _, err = run("embed", "a", "--model", "nobody/nothing")
-    assert status == 1 and "127.0.0.1:9" in err and "looked" in err or "before" in err
+    assert (
+        status == 1
+        and "127.0.0.1:9" in err
+        and "It was not found before either in: the folder nobody/nothing" in err
+    )
     assert err.count("\n") == 1
 
 
@@ -410,6 +414,21 @@ def test_finetune_refuses_in_one_sentence_before_a_folder_is_made(run, tmp_path,
 def test_finetune_wants_a_text_that_there_is(run, argv, words):
     status, _, err = run("finetune", *argv, *([] if "--resume" in argv else ["--model", "bert"]))
     assert status == 1 and words in err and err.count("\n") == 1
+
+
+def test_without_network_the_set_is_named_and_where_it_was_looked_for(run, monkeypatch):
+    monkeypatch.setitem(TEXTS, "sst2", TEXTS["sst2"]._replace(mirrors=("http://127.0.0.1:9/",)))
+    status, _, err = run("finetune", "sst2", "--model", "bert")
+    assert status == 1 and err.count("\n") == 1 and "127.0.0.1:9" in err
+    assert "it was not found before in: " in err and "or learn from a file of yours: --data FILE" in err
+
+
+def test_a_run_that_classifies_nothing_is_refused(run, tmp_path):
+    (tmp_path / "r").mkdir()
+    (tmp_path / "r/run.json").write_text('{"job": "language"}')
+    for command in (["predict", "r", "a"], ["evaluate", "r"], ["finetune", "--resume", "r"]):
+        status, _, err = run(*command)
+        assert status == 1 and "r/run.json: " in err and "language" in err and err.count("\n") == 1
 
 
 def test_a_resumed_run_wants_its_own_text_and_recipe(run, tmp_path):
