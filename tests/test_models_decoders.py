@@ -94,6 +94,22 @@ def test_an_int8_cache_changes_little(name):
     assert 0 < np.abs(found[0] - found[1]).max() < 0.05 * np.abs(found[0]).max()
 
 
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_a_source_is_translated_alone_as_in_a_batch(side):
+    minigrad.manual_seed(0)
+    model = models.TransformerForTranslation(models.TransformerConfig(
+        vocab_size=20, d_model=16, num_heads=2, d_ff=32, num_layers=2, max_position_embeddings=24, eos_token_id=None
+    )).eval()  # fmt: skip
+    rows = [[5, 9, 3, 17, 4, 8], [7, 11], [4, 4, 12, 6]]
+    pads = [[0] * (6 - len(r)) for r in rows]
+    ids = [p + r if side == "left" else r + p for r, p in zip(rows, pads, strict=True)]
+    mask = [[int(t != 0) for t in row] for row in ids]
+    together = model.generate(minigrad.tensor(ids), minigrad.tensor(mask), max_new_tokens=8)
+    for row, written_row in zip(rows, together, strict=True):
+        logits = model(minigrad.tensor([row]), None, written_row[None, :-1]).logits[0]
+        assert logits.argmax(-1).tolist() == written_row[1:].tolist()
+
+
 def test_the_transformer_reads_and_learns_and_its_cache_changes_nothing():
     minigrad.manual_seed(0)
     for norm_first in (False, True):

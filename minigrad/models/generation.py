@@ -309,7 +309,7 @@ class Generation:
 class FromSource(Generation):
     """The same for an encoder and a decoder: what is written begins anew, of a source.
 
-    A model has ``encoded(ids, mask)``, the source's states; ``sources(memory)``, each decoder layer's keys and values of
+    A model has ``encoded(ids, mask, places)``, the source's states; ``sources(memory)``, each decoder layer's keys and values of
     them; ``decoded(ids, sources, mask, cache)``, the target's states; ``logits_of(states)``; and ``start``, the first token.
     """
 
@@ -326,7 +326,8 @@ class FromSource(Generation):
 
     def begun(self, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
         keys: Any = key_mask(mask, ids)
-        sources = self.sources(self.encoded(ids, keys))
+        places = (mask.cumsum(1) - 1).clamp(min=0)  # prompts are padded on the left
+        sources = self.sources(self.encoded(ids, keys, places))
         first = F.full_like(ids[:, :1], self.start)
         return first, F.ones_like(first), (keys, *(part for both in sources for part in both))
 

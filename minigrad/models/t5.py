@@ -205,8 +205,8 @@ class T5ForConditionalGeneration(PreTrained, FromSource):
     def start(self) -> Any:
         return self.config.decoder_start_token_id
 
-    def encoded(self, ids: Tensor, mask: Tensor | None) -> Tensor:
-        return self.encoder(ids, mask)
+    def encoded(self, ids: Tensor, mask: Tensor | None, places: Tensor | None = None) -> Tensor:
+        return self.encoder(ids, mask)  # whose positions are distances
 
     def sources(self, memory: Tensor) -> list[tuple[Tensor, Tensor]]:
         return self.decoder.sources(memory)

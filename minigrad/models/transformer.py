@@ -146,9 +146,9 @@ class TransformerForTranslation(PreTrained, FromSource):
     def logits_of(self, states: Tensor) -> Tensor:
         return F.linear(states, self.words.weight)
 
-    def encoded(self, ids: Tensor, mask: Tensor | None) -> Tensor:
+    def encoded(self, ids: Tensor, mask: Tensor | None, places: Tensor | None = None) -> Tensor:
         """The source's states, (B, S, D)."""
-        x = self.embedded(ids)
+        x = self.embedded(ids, places)
         for layer in self.encoder:
             x = layer(x, mask)
         return self.encoder_norm(x)
