@@ -1,6 +1,7 @@
 """The README and the docs: every snippet runs, the op table is fresh, links lead somewhere, the site builds."""
 
 import importlib.util
+import math
 import re
 import subprocess
 import sys
@@ -47,15 +48,48 @@ def test_the_op_table_is_made_from_the_rows_as_they_are():
 
 
 def test_a_stale_op_table_is_noticed():
-    spec = importlib.util.spec_from_file_location("op_table", ROOT / "docs" / "op_table.py")
-    table = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(table)
+    table = script("op_table")
     fresh, row = table.page(), OPS["gelu"]
     said, row.doc = row.doc, "something else"
     try:
         assert table.page() != fresh
     finally:
         row.doc = said
+
+
+def script(name):
+    spec = importlib.util.spec_from_file_location(name, ROOT / "docs" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_steps_to_a_gpt_are_those_of_its_table():
+    steps = script("gpt_steps")
+    first, *rest = steps.blocks()
+    named = {}
+    exec(first, named)
+    assert named.keys() - {"__builtins__"} == {
+        "text",
+        "STEPS",
+        "T",
+    }  # which the script puts others in place of
+    reported = re.findall(r'^report\("(.*?)"', "\n".join(rest), re.M)
+    rows = re.findall(
+        r"^\| (\d)\. (.*?) \| [\d,]+ \| ([\d.]+) \| ([\d.]+) \|", steps.PAGE.read_text("utf-8"), re.M
+    )
+    assert [name for _, name, *_ in rows] == reported and [int(k) for k, *_ in rows] == list(range(1, 8))
+    for *_, loss, perplexity in rows:
+        assert float(perplexity) == pytest.approx(math.exp(float(loss)), rel=0.006, abs=0.05)
+
+
+def test_what_a_cache_saves_is_measured_and_drawn(tmp_path):
+    pictures = script("cache_pictures")
+    rows = pictures.measure((8, 16), 1, n_embd=16, n_layer=1, n_head=2, vocab_size=50)
+    assert [r["length"] for r in rows] == [8, 16] and all(min(r.values()) > 0 for r in rows)
+    assert pictures.table(rows).count("\n") == 1
+    drawn = pictures.draw(rows, tmp_path).read_text("utf-8")
+    assert drawn.count("<circle") == 4 and "with a cache" in drawn
 
 
 def test_every_loss_optimizer_and_schedule_has_its_formula_on_the_page():
