@@ -97,9 +97,10 @@ class KVCache:
     @no_grad()
     def select(self, rows: Tensor) -> None:
         """Row b becomes what row ``rows[b]`` was, as beam search asks for."""
+        read = int(self.position)  # later slots hold nothing yet
         for held in (self.keys, self.values, self.key_scales, self.value_scales):
             for t in held:
                 if t is not None:
-                    t.copy_(t[rows])
+                    t[:, :, :read] = t[:, :, :read][rows]
         if self.start is not None:
             self.start.copy_(self.start[rows])
