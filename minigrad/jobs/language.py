@@ -1,7 +1,8 @@
 """``python -m minigrad train shakespeare`` and ``generate``: a GPT from nothing, and what it writes.
 
 The recipe is nanoGPT's published one for a CPU (A. Karpathy, nanoGPT, README, "I only have a macbook"): 4 layers, 4 heads, 128
-wide, 64 tokens of context, 12 texts a step, 2,000 steps, no dropout and no biases; its validation loss is 1.88.
+wide, 64 tokens of context, 12 texts a step, 2,000 steps, no dropout and no biases; its validation loss is 1.88 there. The
+learning rate alone is another, 2e-3 for 1e-3: over the whole validation text it ends at 1.82, with theirs at 1.90 to 1.91.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ SAMPLE = 240  # tokens of a sample
 
 @dataclass(frozen=True)
 class LanguageRecipe:
-    """The choices of a run; the defaults are nanoGPT's for a CPU."""
+    """The choices of a run; the defaults are nanoGPT's for a CPU but for the learning rate."""
 
     tokenizer: str = "characters"
     vocab_size: int = 512  # of bpe
@@ -37,7 +38,7 @@ class LanguageRecipe:
     check_every: int = 250
     dropout: float = 0.0
     bias: bool = False
-    lr: float = 1e-3
+    lr: float = 2e-3
     min_lr: float = 1e-4
     warmup: int = 100
     weight_decay: float = 0.1

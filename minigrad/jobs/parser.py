@@ -260,7 +260,7 @@ def _language(p: Parser) -> None:
         help="steps between looks at the validation text (default: 250)",
     )
     g.add_argument(
-        "--lr", type=float, metavar="X", help="after the warm-up; it falls along a cosine (default: 0.001)"
+        "--lr", type=float, metavar="X", help="after the warm-up; it falls along a cosine (default: 0.002)"
     )
     g.add_argument("--min-lr", type=float, metavar="X", help="at the end (default: 0.0001)")
     g.add_argument("--warmup", type=int, metavar="N", help="steps in which it rises (default: 100)")
