@@ -418,6 +418,11 @@ def headline(run: TextRun, found: dict[str, Any]) -> str:
     return f"{name}: {found['right']:,} of {found['texts']:,} test texts right ({found['accuracy']:.2%}), F1 {found['f1']:.4f}"
 
 
+def short(run: TextRun, found: dict[str, Any]) -> str:
+    """A title for a narrow picture."""
+    return f"{run.folder.name}: {found['accuracy']:.2%} right"
+
+
 def report(found: dict[str, Any], wrong: list[dict[str, Any]]) -> str:
     """The figures by class, the confusion matrix and the worst mistakes, as text."""
     names = [c["name"] for c in found["classes"]]
@@ -462,7 +467,7 @@ def _drawn(
             history, run.folder / f"curves{suffix}", title=title, names=("train", second), rates=rates
         ),
         pictures.confusion(
-            found["confusion"], corpus.classes, run.folder / f"confusion{suffix}", title=title
+            found["confusion"], corpus.classes, run.folder / f"confusion{suffix}", title=short(run, found)
         ),
         draw_attention(
             model, tokenizer, text, _longest(model, run.recipe), run.folder / f"attention{suffix}"
@@ -525,7 +530,7 @@ def evaluate(options: Any) -> int:
         suffix = "" if options.pictures == "auto" else f".{options.pictures}"
         files = [
             pictures.confusion(
-                found["confusion"], classes, run.folder / f"confusion{suffix}", title=headline(run, found)
+                found["confusion"], classes, run.folder / f"confusion{suffix}", title=short(run, found)
             )
         ]
         say(f"wrote {files[0]}")
