@@ -75,8 +75,8 @@ def read(folder: str | os.PathLike[str]) -> Run:
     path = Path(folder) / RUN
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-        if (job := found.get("job", "images")) != "images":
-            raise JobError(f"{path}: a run of {job}, expected one that classifies images or texts")
+        if "job" in found:
+            raise JobError(f"{path}: a run of {found['job']}, expected one that classifies images or texts")
         classes, scaling, images = found["classes"], found["scaling"], found["images"]
         recipe = Recipe.from_dict(found["recipe"], str(path))
         if not all(isinstance(c, str) for c in classes):
