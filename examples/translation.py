@@ -187,41 +187,33 @@ def looks(model, tokenizer, sentence: str, translation: str) -> tuple[minigrad.T
 def options_of(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--out", type=Path, default=Path("runs/translation"))
-    parser.add_argument("--translate", metavar="SENTENCE", help="translate it by the model in --out")
+    parser.add_argument(
+        "--translate",
+        metavar="SENTENCE",
+        help="translate it by the model in --out, which is learnt first if there is none",
+    )
     parser.add_argument("--quick", action="store_true", help="made sentences and a tiny model")
-    sizes = {
-        "width": 192,
-        "hidden": 512,
-        "layers": 3,
-        "vocabulary": 5000,
-        "tokens": 2048,
-        "epochs": 12,
-        "beams": 5,
-        "seed": 0,
-    }
+    whole = {
+        "width": 192, "hidden": 512, "layers": 3, "vocabulary": 5000, "tokens": 1024, "epochs": 12, "beams": 5, "seed": 0,
+        "lr": 1.5e-3, "dropout": 0.1,
+    }  # fmt: skip
     quick = {
-        "width": 48,
-        "hidden": 96,
-        "layers": 1,
-        "vocabulary": 320,
-        "tokens": 512,
-        "epochs": 12,
-        "beams": 2,
-    }
-    for name, value in (sizes | {"lr": 2e-3, "dropout": 0.1}).items():
+        "width": 48, "hidden": 96, "layers": 1, "vocabulary": 320, "tokens": 512, "beams": 2, "lr": 1e-2, "dropout": 0.0,
+    }  # fmt: skip
+    for name, value in whole.items():
         parser.add_argument(f"--{name}", type=type(value), default=value)
     if parser.parse_known_args(arguments)[0].quick:
-        parser.set_defaults(**quick, lr=1e-2, dropout=0.0)
+        parser.set_defaults(**quick)
     return parser.parse_args(arguments)
 
 
 def main(arguments: list[str] | None = None) -> dict[str, float]:
     """Returns the BLEU of the test sentences, greedy and by beams, or nothing when it translates a line."""
     options = options_of(arguments)
-    parts = made() if options.quick else multi30k()
+    corpus = made if options.quick else multi30k
     if not (options.out / "model.safetensors").exists():
         options.out.mkdir(parents=True, exist_ok=True)
-        learn(options.out, parts, options)
+        learn(options.out, corpus(), options)
     model = models.from_pretrained(options.out).eval()
     tokenizer = text.Tokenizer.from_pretrained(options.out, backend="own")
     if options.translate:
@@ -231,7 +223,7 @@ def main(arguments: list[str] | None = None) -> dict[str, float]:
         for row, share in zip(rows, weights.mean(0), strict=True):
             print(f"  {row:16} looks at {columns[share.argmax().item()]} ({share.max().item():.0%})")
         return {}
-    sources, references = (list(side) for side in zip(*parts["test"], strict=True))
+    sources, references = (list(side) for side in zip(*corpus()["test"], strict=True))
     scores = {}
     for name, beams in (("greedy", 1), (f"beam {options.beams}", options.beams)):
         start = time.perf_counter()
