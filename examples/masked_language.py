@@ -2,7 +2,8 @@
 
     python examples/masked_language.py --text book.txt --fill "She opened the [MASK]."
 
-Without ``--text`` it reads the English captions of Multi30k. A line of the file is a text.
+Without ``--text`` it reads the English captions of Multi30k: some five minutes of a processor, to a loss of 3.3 (a table of word
+frequencies has 5.4), where its guesses are still rough. A line of the file is a text.
 """
 
 import argparse
@@ -57,9 +58,10 @@ def main(arguments: list[str] | None = None) -> list[list[tuple[str, float]]]:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--text", help="a text file, UTF-8")
     parser.add_argument("--fill", default="a man is riding a [MASK] in the street.")
-    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--steps", type=int, default=1200)
     parser.add_argument("--width", type=int, default=128)
-    parser.add_argument("--lr", type=float, default=1e-3)
+    parser.add_argument("--batch", type=int, default=96)
+    parser.add_argument("--lr", type=float, default=2e-3)
     options = parser.parse_args(arguments)
     minigrad.manual_seed(0)
     path = options.text or text_files("multi30k")["train.en.gz"]
@@ -67,7 +69,7 @@ def main(arguments: list[str] | None = None) -> list[list[tuple[str, float]]]:
     tokenizer = tokenizer_of(lines, 5000)
     model = models.BertForMaskedLM(models.BertConfig(
         vocab_size=tokenizer.vocab_size, hidden_size=options.width, num_hidden_layers=3, num_attention_heads=4,
-        intermediate_size=4 * options.width, max_position_embeddings=64, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, initializer_range=0.05,
+        intermediate_size=4 * options.width, max_position_embeddings=64, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, initializer_range=0.08,
     ))  # fmt: skip
     optimizer = optim.AdamW(model.parameters(), lr=options.lr)
     schedule = optim.lr_scheduler.OneCycleLR(
@@ -79,7 +81,7 @@ def main(arguments: list[str] | None = None) -> list[list[tuple[str, float]]]:
 
     step_loss = minigrad.compile(loss_of)  # lengths are padded to multiples of 8, so that it has few programs
     for step in range(options.steps):
-        chosen = [lines[i] for i in minigrad.randint(0, len(lines), (32,)).tolist()]
+        chosen = [lines[i] for i in minigrad.randint(0, len(lines), (options.batch,)).tolist()]
         batch = tokenizer(
             chosen, padding=True, truncation=True, max_length=64, pad_to_multiple_of=8, return_tensors="mg"
         )

@@ -72,7 +72,7 @@ def test_the_masked_language_model_fills_in_what_the_text_says(tmp_path):
     )
     lines = [f"{w} {does} {it}." for w in who for does, it in what.items()]
     (tmp_path / "lines.txt").write_text("\n".join(lines * 10), encoding="utf-8")
-    tiny = ["--steps", "200", "--width", "48", "--lr", "4e-3"]
+    tiny = ["--steps", "200", "--width", "48", "--lr", "4e-3", "--batch", "32"]
     [best] = example("masked_language")(
         ["--text", str(tmp_path / "lines.txt"), "--fill", "a dog rides a [MASK].", *tiny]
     )
