@@ -58,7 +58,9 @@ class LlamaConfig(PretrainedConfig):
                              f"num_key_value_heads ({self.num_key_value_heads})")  # fmt: skip
         rope = dict(self.rope_parameters or {})
         self.rope_theta = rope.pop("rope_theta", self.rope_theta)
-        self.rope_scaling = self.rope_scaling or rope or None
+        self.rope_scaling = self.rope_scaling or (
+            rope if rope.get("rope_type", "default") != "default" else None
+        )
         self.rope_parameters = {
             "rope_type": "default",
             **(self.rope_scaling or {}),

@@ -64,7 +64,7 @@ def _(m, g, x, weight, needs):
 
 
 @op(promote="match", constant=("weight", "scale"), cases=[
-    case((5, 3), ints((2, 3), 128, -127), floats((2,), 0.01, 0.1), (2,)), case((2, 1, 3), ints((4, 3), 128, -127), floats((4,), 0.01, 0.1)),
+    case((5, 3), ints((2, 3), 128, -127), floats((2,), 0.01, 0.1), (2,)), case((2, 2, 3), ints((4, 3), 128, -127), floats((4,), 0.01, 0.1)),
 ], flops=lambda x, weight, scale, bias, out: 2 * x.size * weight.shape[0])  # fmt: skip
 def int8_linear(m, x, weight, scale, bias=None):
     """x (s W)ᵀ + b, with W (out, in) of int8 and a scale s (out,) for each output channel (Dettmers et al., 2022, section 2.1)."""
@@ -75,7 +75,7 @@ def int8_linear(m, x, weight, scale, bias=None):
 @int8_linear.vjp
 def _(m, g, x_shape, weight, scale, needs):
     flat = m.reshape(g, (math.prod(x_shape[:-1]), weight.shape[0]))
-    by_x = m.reshape(m.matmul(flat, weight * m.expand_dims(scale, -1)), x_shape) if needs[0] else None
+    by_x = m.reshape(m.matmul(flat, weight * scale[:, None]), x_shape) if needs[0] else None
     return by_x, None, None, sum(m, flat, dim=0) if needs[3] else None
 
 
