@@ -24,6 +24,7 @@ from minigrad.kernels.numba_cpu import (  # type: ignore[attr-defined]  # noqa: 
     BESIDE_BLAS,
     BY_HAND,
     FORWARD_ONLY,
+    dropout,
     elementwise,
     embedding,
     index,
@@ -31,6 +32,7 @@ from minigrad.kernels.numba_cpu import (  # type: ignore[attr-defined]  # noqa: 
     mathematics,
     normalization,
     optimizer,
+    quantized,
     reduction,
     softmax,
 )
@@ -833,6 +835,20 @@ def checked(name):
     if name in ("gather", "scatter_add"):
         arrays = [x, rng.integers(0, 67, (40, 65)), x[:40].copy()][: len(row.inputs)]
         return [beside_the_twin(row, arrays, {"dim": 0}, [0], rtol=0, atol=0)]
+    if name == "dropout":
+        x[0, :3] = np.inf, np.nan, -0.0
+        masks = [rng.random((67, 65)) > 0.3, np.zeros((67, 65), bool)]
+        return [
+            beside_the_twin(row, [x, keep], {"p": p}, [0], rtol=0, atol=0)
+            for keep in masks
+            for p in (0.3, 1.0)
+        ]
+    if name == "int8_linear":
+        weight = rng.integers(-127, 128, (33, 65)).astype(np.int8)
+        scale, bias = rng.uniform(0.5, 1, 33).astype(np.float32), b[:33]
+        return [
+            beside_the_twin(row, [x[:n], weight, scale, bias], {}, [], rtol=2e-5, atol=1e-3) for n in (1, 3)
+        ]
     place = rng.integers(0, 9, 67)
     return [beside_the_twin(row, [x, place], {"rows": 9}, [], rtol=0, atol=0)]
 
@@ -856,6 +872,10 @@ FAULTS = [
     ("batch_norm", normalization, " - sum_g * (away / (k + 1))", ""),
     ("vector_norm", reduction, "x[b * BLOCK : (b + 1) * BLOCK]", "x[b * BLOCK : (b + 1) * BLOCK - 1]"),
     ("unembed", embedding, "to[i] += row[i]", "to[i] = row[i]"),
+    ("dropout", dropout, "to[i] = part[i] * (factor if", "to[i] = part[i - 1] * (factor if"),
+    ("dropout", dropout, "to[i] = part[i] * factor if kept[i]", "to[i] = part[i] * factor if kept[i - 1]"),
+    ("int8_linear", quantized, "range(w.shape[0])", "range(w.shape[0] // 16 * 16)"),
+    ("int8_linear", quantized, "total * scale[j] + (bias[j]", "total * scale[j - 1] + (bias[j]"),
     ("gather", index, "to[j] = row[places[j] * inner + i]", "to[j] = row[places[j] * inner]"),
     ("scatter_add", index, "to[places[j] * inner + i] += row[j]", "to[places[j] * inner + i] = row[j]"),
     ("topk", index, "or v != v)", ")"),

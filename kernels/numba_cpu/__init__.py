@@ -53,6 +53,7 @@ BY_HAND = {
     "rms_norm": ("normalization", BOTH, 2048),
     "batch_norm": ("normalization", BOTH, 2048),
     "vector_norm": ("reduction", BOTH, 4096),
+    "dropout": ("dropout", BOTH, 4096),
     "int8_linear": ("quantized", BOTH[:1], 64),
     "gather": ("index", BOTH, 0),
     "unpick": ("index", BOTH, 0),
