@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 import minigrad
-from minigrad import models, nn, optim, text, train
+from minigrad import models, nn, optim, pictures, text, train
 from minigrad.data import DataLoader, Sampler
 from minigrad.data.texts import read_text, text_files
 
@@ -224,6 +224,10 @@ def main(arguments: list[str] | None = None) -> dict[str, float]:
         weights, rows, columns = looks(model, tokenizer, options.translate, found)
         for row, share in zip(rows, weights.mean(0), strict=True):
             print(f"  {row:16} looks at {columns[share.argmax().item()]} ({share.max().item():.0%})")
+        title = f"{options.translate} → {found}"
+        print(
+            f"drew {pictures.attention([weights], rows, options.out / 'attention.svg', columns=columns, title=title)}"
+        )
         return {}
     sources, references = (list(side) for side in zip(*corpus()["test"], strict=True))
     scores = {}

@@ -381,6 +381,19 @@ def test_attention_has_a_map_for_each_head_of_each_layer_and_names_what_there_is
         assert 0 <= float(t.get("x")) <= width and 0 <= float(t.get("y")) <= height
 
 
+def test_attention_of_tokens_to_others_names_both(tmp_path):
+    weights = np.random.default_rng(0).dirichlet(np.ones(5), (2, 3))  # (heads, T, S)
+    rows, columns = ["Ein", "Hund", "bellt"], ["a", "dog", "bar", "ks", "."]
+    root = drawn(attention([weights], rows, tmp_path / "a.svg", columns=columns))
+    (first, second) = root.iter(NAMESPACE + "image")
+    sides = [(float(i.get("width")), float(i.get("height"))) for i in (first, second)]
+    assert sides[0] == sides[1] and sides[0][0] / sides[0][1] == pytest.approx(5 / 3, rel=0.02)
+    seen = texts(root)
+    assert all(seen.count(t) == 1 for t in rows) and all(seen.count(t) == 2 for t in columns)
+    with pytest.raises(ValueError, match=r"\(heads, 3, 4\) of each layer for 3 tokens that look at 4"):
+        attention([weights], rows, tmp_path / "a.svg", columns=columns[:4])
+
+
 def test_more_attention_is_darker_and_none_is_white():
     shades = _shades(np.linspace(0, 1, 101)[None]).astype(int).sum(-1)[0]
     assert shades[0] == 765 and (np.diff(shades) < 0).all()
@@ -389,7 +402,7 @@ def test_more_attention_is_darker_and_none_is_white():
 def test_attention_of_another_shape_is_refused(tmp_path):
     with pytest.raises(
         ValueError,
-        match=r"expected \(heads, 3, 3\) of each layer for 3 tokens, got \(1, 2, 3, 3\); of a batch",
+        match=r"expected \(heads, 3, 3\) of each layer for 3 tokens that look at 3, got \(1, 2, 3, 3\); of a batch",
     ):
         attention([np.zeros((1, 2, 3, 3))], ["a", "b", "c"], tmp_path / "a.svg")
     with pytest.raises(ValueError, match="got nothing"):

@@ -20,29 +20,33 @@ MAP = 104.0  # a map's side
 
 
 def attention(
-    weights: Any, tokens: Sequence[str], path: str | os.PathLike[str], *, title: str = "Attention"
-) -> Path:
+    weights: Any, tokens: Sequence[str], path: str | os.PathLike[str], *, columns: Sequence[str] | None = None,
+    title: str = "Attention",
+) -> Path:  # fmt: skip
     """Draws a map for each head of each layer: a row is a token, the columns what it looks at, darker for more.
 
-    ``weights`` is (layers, heads, T, T), or a list with (heads, T, T) of each layer, each row summing to one; ``tokens``
-    has the T names. Returns the file written. Raises ValueError for other shapes.
+    ``weights`` is (layers, heads, T, S), or a list with (heads, T, S) of each layer, each row summing to one; ``tokens``
+    has the T names of the rows, ``columns`` the S of what they look at, the same unless given. Returns the file written.
+    Raises ValueError for other shapes.
     """
-    maps = [_host(w) for w in weights]
-    count = len(tokens)
-    if not maps or any(m.ndim != 3 or m.shape[1:] != (count, count) for m in maps):
+    maps, columns = [_host(w) for w in weights], tokens if columns is None else columns
+    rows, across = len(tokens), len(columns)
+    if not maps or any(m.ndim != 3 or m.shape[1:] != (rows, across) for m in maps):
         shapes = ", ".join(str(tuple(m.shape)) for m in maps[:3]) or "nothing"
-        raise ValueError(f"attention: expected (heads, {count}, {count}) of each layer for {count} tokens, got {shapes}; of a "
-                         f"batch pass one sequence: [w[0] for w in attentions]")  # fmt: skip
-    heads = max(len(m) for m in maps)
-    side = max(MAP, min(8.0 * count, 460.0 if len(maps) * heads <= 4 else MAP))
-    named = side / count >= 5.0
-    size = min(9.0, 0.95 * side / count)
-    label = max([0.0, *(text_width(_token(t), size) for t in tokens)]) + 6 if named else 16.0
-    label = min(label, 90.0)
-    left, top, step = 56 + label, 92.0, side + 10
-    width = max(left + heads * step + 12, 420.0)
-    height = top + len(maps) * step + (label if named else 6.0) + 10
-    surface, file = _surface(path, width, height, title)
+        raise ValueError(f"attention: expected (heads, {rows}, {across}) of each layer for {rows} tokens that look at {across}, "
+                         f"got {shapes}; of a batch pass one sequence: [w[0] for w in attentions]")  # fmt: skip
+    heads, longer = max(len(m) for m in maps), max(rows, across)
+    cell = max(MAP, min(8.0 * longer, 460.0 if len(maps) * heads <= 4 else MAP)) / longer
+    wide, high = cell * across, cell * rows
+    named, size = cell >= 5.0, min(9.0, 0.95 * cell)
+
+    def room(names: Sequence[str]) -> float:
+        longest = max([0.0, *(text_width(_token(t), size) for t in names)])
+        return min(longest + 6, 90.0) if named else 16.0
+
+    left, below = 56 + room(tokens), room(columns) if named else 6.0
+    top, width = 92.0, max(left + heads * (wide + 10) + 12, 420.0)
+    surface, file = _surface(path, width, top + len(maps) * (high + 10) + below + 10, title)
     surface.text(16, 30, shortened(title, width - 32, 16, bold=True), size=16, bold=True)
     for k in range(11):
         surface.rect(16 + k * 12, 42, 12, 9, fill=_hex(_shades(np.array([[k / 10]]))[0, 0]))
@@ -50,29 +54,31 @@ def attention(
     surface.text(156, 50, "0 to 100 % of a row; rows look at columns", size=10, colour=FAINT)
     for j in range(heads):
         surface.text(
-            left + j * step + side / 2, top - 8, f"head {j + 1}", size=10, anchor="middle", colour=FAINT
+            left + j * (wide + 10) + wide / 2,
+            top - 8,
+            f"head {j + 1}",
+            size=10,
+            anchor="middle",
+            colour=FAINT,
         )
     for i, layer in enumerate(maps):
-        y = top + i * step
+        y = top + i * (high + 10)
         surface.text(
-            24, y + side / 2, f"layer {i + 1}", size=11, anchor="middle", colour=FAINT, bold=True, angle=-90
+            24, y + high / 2, f"layer {i + 1}", size=11, anchor="middle", colour=FAINT, bold=True, angle=-90
         )
         for j, one in enumerate(layer):
-            x = left + j * step
-            surface.image(x, y, side, side, _shades(one))
-            surface.rect(x, y, side, side, stroke=GRID)
-        if named:
-            for k, token in enumerate(tokens):
-                place = y + (k + 0.5) * side / count + 0.35 * size
-                surface.text(
-                    left - 4, place, shortened(_token(token), label - 4, size), size=size, anchor="end"
-                )
-    if named:
-        for j in range(heads):
-            for k, token in enumerate(tokens):
-                place = left + j * step + (k + 0.5) * side / count + 0.35 * size
-                name = shortened(_token(token), label - 4, size)
-                surface.text(place, top + len(maps) * step - 6, name, size=size, anchor="end", angle=-90)
+            surface.image(left + j * (wide + 10), y, wide, high, _shades(one))
+            surface.rect(left + j * (wide + 10), y, wide, high, stroke=GRID)
+        for k, token in enumerate(tokens if named else ()):
+            name = shortened(_token(token), room(tokens) - 4, size)
+            surface.text(left - 4, y + (k + 0.5) * cell + 0.35 * size, name, size=size, anchor="end")
+    for j in range(heads if named else 0):
+        for k, token in enumerate(columns):
+            place, name = (
+                left + j * (wide + 10) + (k + 0.5) * cell + 0.35 * size,
+                shortened(_token(token), below - 4, size),
+            )
+            surface.text(place, top + len(maps) * (high + 10) - 6, name, size=size, anchor="end", angle=-90)
     surface.save(file)
     return file
 
