@@ -1256,3 +1256,31 @@ def test_a_process_forked_while_kernels_compile_uses_the_reference(monkeypatch):
     assert "forked while kernels were being compiled" in lazy(np).why
     with pytest.raises(RuntimeError, match=r"late: the process was forked"):
         lazy.compile()
+
+
+def test_compiling_leaves_the_standard_streams_alone(tmp_path):
+    """colorama, where it is, is asked by Numba's errors to replace them; a thread that compiles may not."""
+    (tmp_path / "colorama.py").write_text(
+        "import sys\n"
+        "__version__ = '0.4.6'\n"
+        "class Fore: BLUE = YELLOW = WHITE = GREEN = RED = BLACK = MAGENTA = CYAN = ''\n"
+        "class Style: BRIGHT = RESET_ALL = ''\n"
+        "class Stream: write = flush = isatty = lambda *a: None\n"
+        "def init(): sys.stdout = Stream()\n"
+        "reinit = deinit = init\n"
+    )
+    code = (
+        "import sys; out = sys.stdout; {first}import minigrad; minigrad.warmup('unembed')\n"
+        "from numba.core import errors; errors.TypingError('no')\n"
+        "kept = sys.stdout is out; sys.stdout = out; print(kept)"
+    )
+    for first in ("", "import numba; sys.stdout = out; "):  # imported by us, or by somebody before
+        env = {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path]),
+            "MINIGRAD_KERNELS": "auto",
+        }
+        done = subprocess.run(
+            [sys.executable, "-c", code.format(first=first)], capture_output=True, text=True, env=env
+        )
+        assert done.stdout == "True\n", done.stderr

@@ -99,6 +99,7 @@ class Lazy:
                     _watching = True
                 _underway = True
                 try:
+                    _uncoloured()
                     self.run = self.make()
                     backend.kernel_is_ready()
                 finally:
@@ -119,6 +120,30 @@ def _work() -> None:
         except Exception as e:  # the reference goes on answering
             lazy.state = Declined(f"it could not be compiled: {type(e).__name__}: {e}")
             _log().warning("%s: %s", lazy.name, lazy.state.why)
+
+
+def _uncoloured() -> None:
+    """Imports Numba so that its errors leave the standard streams alone.
+
+    Where colorama is installed they replace sys.stdout and sys.stderr while their text is made, and put back what was
+    there: from a background thread that takes away what another has put there meanwhile, contextlib.redirect_stdout say.
+    """
+    import contextlib
+
+    if "numba" not in sys.modules:
+        name = "NUMBA_DISABLE_ERROR_MESSAGE_HIGHLIGHTING"  # which is read at import
+        before = os.environ.get(name)
+        os.environ[name] = "1"
+        try:
+            import numba  # noqa: F401
+        finally:
+            os.environ.pop(name)
+            if before is not None:
+                os.environ[name] = before
+    from numba.core import errors
+
+    if hasattr(errors, "ColorShell"):
+        errors.ColorShell = contextlib.nullcontext
 
 
 def _log() -> Any:
