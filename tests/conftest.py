@@ -39,3 +39,19 @@ def nothing_compiles():
     loading.wait()
     with minigrad.kernels("off"):
         yield
+
+
+@pytest.fixture
+def run(capsys):
+    """Runs a command in this process: (status, standard output, standard error)."""
+    from minigrad.__main__ import main
+
+    def call(*argv):
+        try:
+            status = main([str(a) for a in argv])
+        except SystemExit as e:
+            status = e.code
+        out, err = capsys.readouterr()
+        return status, out, err
+
+    return call

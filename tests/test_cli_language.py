@@ -9,7 +9,6 @@ import pytest
 
 import minigrad
 from minigrad import models
-from minigrad.__main__ import main
 from minigrad.data import texts as sets
 from minigrad.data.texts import TextSet, Windows, read_labelled, read_text, text_files
 from minigrad.jobs import runs, texts
@@ -41,19 +40,6 @@ def away(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(sets, "TEXTS", {n: t._replace(mirrors=()) for n, t in sets.TEXTS.items()})
     (tmp_path / "book.txt").write_text(WORDS * 20)
-
-
-@pytest.fixture
-def run(capsys):
-    def call(*argv):
-        try:
-            status = main([str(a) for a in argv])
-        except SystemExit as e:
-            status = e.code
-        out, err = capsys.readouterr()
-        return status, out, err
-
-    return call
 
 
 def test_a_text_is_learnt_and_the_folder_tells_of_it(run, tmp_path):

@@ -80,21 +80,6 @@ def away(tmp_path, monkeypatch):
     written(tmp_path / "reviews.tsv", reviews(160))
 
 
-@pytest.fixture
-def run(capsys):
-    """Runs a command in this process: (status, standard output, standard error)."""
-
-    def call(*argv):
-        try:
-            status = main([str(a) for a in argv])
-        except SystemExit as e:
-            status = e.code
-        out, err = capsys.readouterr()
-        return status, out, err
-
-    return call
-
-
 @pytest.fixture(scope="module")
 def reviewer(tmp_path_factory):
     """One run, for the commands that only read it."""

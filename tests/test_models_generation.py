@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 import math
+import threading
 
 import numpy as np
 import pytest
@@ -248,6 +249,37 @@ def test_a_step_is_compiled_once_and_used_again():
     other = copy.deepcopy(model)
     assert other._kept is None
     assert (other.generate([[4]], max_new_tokens=4) == model.generate([[4]], max_new_tokens=4)).all()
+
+
+def test_texts_written_at_a_time_do_not_mix():
+    model = make(models, minigrad.tensor, "Llama")
+    prompts = [[[1, 9, 8]], [[3, 30, 20]]]
+    alone = [model.generate(p, max_new_tokens=9)[:, 3:].tolist() for p in prompts]
+    together = zip(*(model.stream(p, max_new_tokens=9) for p in prompts), strict=True)
+    assert [minigrad.cat(s, 1).tolist() for s in zip(*together, strict=True)] == alone
+    left = model.stream(prompts[0], max_new_tokens=9)
+    next(left)  # and is left there
+    assert model.generate(prompts[1], max_new_tokens=9)[:, 3:].tolist() == alone[1]
+    left.close()
+    found = [None, None]
+
+    def write(i):
+        found[i] = [model.generate(prompts[i], max_new_tokens=9)[:, 3:].tolist() for _ in range(8)]
+
+    threads = [threading.Thread(target=write, args=(i,)) for i in (0, 1)]
+    [t.start() for t in threads], [t.join() for t in threads]
+    assert found == [[a] * 8 for a in alone]
+
+
+def test_a_stream_of_an_encoder_and_decoder_records_no_gradients(monkeypatch):
+    model, met = make(models, minigrad.tensor, "T5"), []
+    begun = type(model).begun
+    monkeypatch.setattr(type(model), "begun", lambda *a: met.append(begun(*a)) or met[-1])
+    tokens = list(model.stream([[9, 10, 11]], max_new_tokens=4, eos_token_id=None))
+    (_, _, context), *_ = met
+    assert len(context) > 1 and not any(t.requires_grad for t in context)
+    whole = model.generate([[9, 10, 11]], max_new_tokens=4, eos_token_id=None)
+    assert minigrad.cat(tokens, 1).tolist() == whole[:, 1:].tolist()
 
 
 def test_a_text_longer_than_the_positions_is_made_of_its_end():

@@ -13,6 +13,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
+from ..autograd import wrap
 from ..tensor import Tensor
 from .datasets import Dataset
 from .download import download as fetch
@@ -239,8 +242,6 @@ class Windows(Dataset[tuple[Any, Any]]):
     begin every so many tokens. ValueError for a text that isn't longer than ``length``.
     """
 
-    collates = True
-
     def __init__(self, tokens: Tensor, length: int, stride: int = 1) -> None:
         if len(tokens) <= length:
             raise ValueError(f"Windows: a text of {len(tokens)} tokens is too short for stretches of {length} and what "
@@ -259,13 +260,6 @@ class Windows(Dataset[tuple[Any, Any]]):
 
     def collated(self, indices: Any) -> list[Tensor]:
         """The items of these indices, (B, length) twice, by one gather."""
-        import numpy as np
-
-        from ..autograd import wrap
-
         rows = np.asarray(list(indices))[:, None] * self.stride + np.arange(self.length + 1)
         taken = self.tokens._array[rows]
         return [wrap(taken[:, :-1].copy()), wrap(taken[:, 1:].copy())]
-
-    def __iter__(self) -> Iterator[tuple[Any, Any]]:
-        return (self[i] for i in range(len(self)))

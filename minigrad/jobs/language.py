@@ -174,7 +174,7 @@ def _whole(
     at_once = recipe.batch_size * min(recipe.check_every, recipe.iterations)
     batches = DataLoader(windows, recipe.batch_size, sampler=RandomSampler(windows, True, at_once))
     history = texts.fit(
-        run, model, batches, DataLoader(watched, 64), options, [] if options.quiet else [_Samples(tokenizer, say)],
+        run, model, batches, DataLoader(watched, 64), options, [] if options.quiet else [_samples(tokenizer, say)],
         _epochs(recipe), loss=_loss, optimizer=optimizer, scheduler={"scheduler": schedule, "interval": "step"},
     )  # fmt: skip
     model.eval()
@@ -233,32 +233,22 @@ def _mean_loss(model: Any, batches: Any) -> float:
     return total / count
 
 
-def _sampler() -> type:
-    from ..train.callbacks import Callback
+def _samples(tokenizer: Any, say: Callable[[str], None]) -> Any:
+    """A callback that shows after each look at the validation text what the model writes by now."""
+    from ..train.callbacks import LambdaCallback
 
-    class Samples(Callback):
-        """Shows after each look at the validation text what the model writes by now."""
+    first = tokenizer.encode("\n")[:1] if "\n" in tokenizer.get_vocab() else [0]
 
-        rank = 3
+    def show(trainer: Any, model: Any) -> None:
+        model.eval()
+        ids = model.generate(
+            [first], max_new_tokens=SAMPLE, do_sample=True, temperature=0.8, top_k=200, generator=0
+        )
+        model.train()
+        text = tokenizer.decode(ids[0, len(first) :].tolist())
+        say("\n".join("    | " + line for line in text.strip().splitlines()))
 
-        def __init__(self, tokenizer: Any, say: Callable[[str], None]) -> None:
-            self.tokenizer, self.say = tokenizer, say
-
-        def on_train_epoch_end(self, trainer: Any, model: Any) -> None:
-            first = self.tokenizer.encode("\n")[:1] if "\n" in self.tokenizer.get_vocab() else [0]
-            model.eval()
-            ids = model.generate(
-                [first], max_new_tokens=SAMPLE, do_sample=True, temperature=0.8, top_k=200, generator=0
-            )
-            model.train()
-            text = self.tokenizer.decode(ids[0, len(first) :].tolist())
-            self.say("\n".join("    | " + line for line in text.strip().splitlines()))
-
-    return Samples
-
-
-def _Samples(tokenizer: Any, say: Callable[[str], None]) -> Any:
-    return _sampler()(tokenizer, say)
+    return LambdaCallback(on_train_epoch_end=show)
 
 
 # ---- evaluate --------------------------------------------------------------------------------------------

@@ -6,7 +6,9 @@ B is the batch, T tokens, V the vocabulary. A model that inherits :class:`Genera
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from typing import Any
 
 from .. import nn
@@ -90,14 +92,26 @@ def _check(
             raise ValueError(f"generate: expected {name} to be {expected}, got {got}")
 
 
+def _choice(
+    temperature: float, top_k: Any, top_p: Any, min_p: Any, repetition_penalty: float
+) -> dict[str, Any]:
+    """How :func:`next_token_logits` is called."""
+    return {
+        "temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p, "repetition_penalty": repetition_penalty,
+    }  # fmt: skip
+
+
 # ---- reading ---------------------------------------------------------------------------------------------
 
 
 class _Kept:
-    """A cache and the step compiled for it, which later calls of the same size use again. A copy of the model has none."""
+    """A cache and the step compiled for it, which later calls of the same size use again. A copy of the model has none.
+
+    Whoever writes holds ``lock``: two texts written at a time, from two threads or two streams, have a cache each.
+    """
 
     def __init__(self, key: Any, cache: nn.KVCache, step: Callable[..., Tensor]) -> None:
-        self.key, self.cache, self.step = key, cache, step
+        self.key, self.cache, self.step, self.lock = key, cache, step, threading.Lock()
 
     def __deepcopy__(self, memo: Any) -> None:
         return None
@@ -107,13 +121,14 @@ class _Reader:
     """Takes tokens (B, L), gives the logits (B, V) after the last: with a cache while the positions last, else anew each time."""
 
     def __init__(
-        self, model: Generation, ids: Tensor, mask: Tensor, new: int, use_cache: bool, **how: Any
+        self, model: Generation, ids: Tensor, mask: Tensor, new: int, use_cache: bool, quantized: bool
     ) -> None:
         self.model, self.most = model, model.config.max_position_embeddings
         self.ids, self.mask, self.context = model.begun(ids, mask)
         rows, length = self.ids.shape
-        self.kept = None
+        self.kept: _Kept | None = None
         if use_cache and length <= self.most:
+            how = {"quantized": True} if quantized else {}
             self.kept = model._decoding(rows, min(length + new, self.most), **how)
             self.kept.cache.reset(length - self.mask.sum(-1))
 
@@ -137,6 +152,12 @@ class _Reader:
         ids, mask = self.ids[:, -self.most :], self.mask[:, -self.most :]
         padded = bool((mask == 0).any())
         return self.model.next_logits(ids, *self.context, attention_mask=mask if padded else None)
+
+    def close(self) -> None:
+        """Leaves the cache to the next."""
+        if self.kept is not None:
+            self.kept.lock.release()
+            self.kept = None
 
     def select(self, rows: Tensor) -> None:
         """Row b goes on from what row ``rows[b]``, which has the same prompt, has read."""
@@ -181,15 +202,17 @@ class Generation:
         """The cache and compiled step of this size, made or used again; lengths are rounded up so that few sizes occur."""
         length = min(self.config.max_position_embeddings, max(64, 2 ** math.ceil(math.log2(length))))
         key = (batch, length, *sorted(how.items()), next(iter(self.parameters())).dtype)  # type: ignore[attr-defined]
-        if self._kept is None or self._kept.key != key:
+        kept = self._kept
+        if kept is None or kept.key != key or not kept.lock.acquire(blocking=False):
             cache = self.new_cache(batch, length, start=zeros(batch, dtype="int64"), **how)
 
             @compile
             def step(tokens: Tensor, *context: Tensor) -> Tensor:
                 return self.next_logits(tokens, *context, cache=cache)
 
-            self._kept = _Kept(key, cache, step)
-        return self._kept
+            self._kept = kept = _Kept(key, cache, step)
+            kept.lock.acquire()
+        return kept
 
     def generate(
         self, input_ids: Any, attention_mask: Any = None, *, max_new_tokens: int = 20, do_sample: bool = False,
@@ -214,7 +237,7 @@ class Generation:
         same text, slower. ``quantized_cache`` keeps int8. Raises ValueError for what can't be.
         """
         _check(temperature, top_k, top_p, min_p, repetition_penalty, max_new_tokens, num_beams)
-        choose = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p}
+        choose = _choice(temperature, top_k, top_p, min_p, repetition_penalty)
         if num_beams > 1:
             if do_sample or stop_strings:
                 raise ValueError(
@@ -228,58 +251,48 @@ class Generation:
             raise ValueError(
                 "generate: the likeliest text is one; give do_sample=True or num_beams for several"
             )
-        ids, mask = _prompts(input_ids, attention_mask, pad_token_id, self.config)
         times = num_beams if num_beams > 1 else num_return_sequences
-        if times > 1:
-            ids, mask = ids.repeat_interleave(times, 0), mask.repeat_interleave(times, 0)
         ends = _ends(self.config.eos_token_id if eos_token_id is ... else eos_token_id)
-        pad = _pad(pad_token_id, self.config, ends)
-        cache = {"quantized": quantized_cache} if quantized_cache else {}
+        pad, stops = _pad(pad_token_id, self.config, ends), _stops(stop_strings, tokenizer)
         with no_grad():
-            reader = _Reader(self, ids, mask, max_new_tokens, use_cache, **cache)
-            if num_beams > 1:
-                return _beams(reader, num_beams, num_return_sequences, max_new_tokens, ends, pad, length_penalty,
-                              early_stopping, repetition_penalty)  # fmt: skip
-            prompt = reader.ids
-            new = _written(reader, max_new_tokens, ends, pad, do_sample, choose | {"repetition_penalty": repetition_penalty},
-                           generator, _stops(stop_strings, tokenizer), tokenizer)  # fmt: skip
-            return F.cat((prompt, *new), 1)
+            ids, mask = _prompts(input_ids, attention_mask, pad_token_id, self.config)
+            if times > 1:
+                ids, mask = ids.repeat_interleave(times, 0), mask.repeat_interleave(times, 0)
+            with closing(_Reader(self, ids, mask, max_new_tokens, use_cache, quantized_cache)) as reader:
+                if num_beams > 1:
+                    return _beams(reader, num_beams, num_return_sequences, max_new_tokens, ends, pad, length_penalty,
+                                  early_stopping, repetition_penalty)  # fmt: skip
+                prompt = reader.ids
+                new = _written(
+                    reader, max_new_tokens, ends, pad, do_sample, choose, generator, stops, tokenizer
+                )
+                return F.cat((prompt, *new), 1)
 
     def stream(
-        self, input_ids: Any, attention_mask: Any = None, *, max_new_tokens: int = 20, **how: Any
-    ) -> Iterator[Tensor]:
-        """What :meth:`generate` adds, as it is made: tokens (B, 1), padding for rows that have ended. Not for beams."""
-        if how.get("num_beams", 1) > 1:
-            raise ValueError("stream: beams are known at the end only; leave num_beams=1")
-        return self._streamed(input_ids, attention_mask, max_new_tokens, **how)
-
-    def _streamed(
-        self, input_ids: Any, attention_mask: Any, max_new_tokens: int, do_sample: bool = False, eos_token_id: Any = ...,
-        pad_token_id: int | None = None, stop_strings: Stop = None, tokenizer: Any = None,
-        generator: Generator | int | None = None, use_cache: bool = True, quantized_cache: bool = False, **choose: Any,
+        self, input_ids: Any, attention_mask: Any = None, *, max_new_tokens: int = 20, do_sample: bool = False,
+        temperature: float = 1.0, top_k: int | None = None, top_p: float | None = None, min_p: float | None = None,
+        repetition_penalty: float = 1.0, num_beams: int = 1, eos_token_id: Any = ..., pad_token_id: int | None = None,
+        stop_strings: Stop = None, tokenizer: Any = None, generator: Generator | int | None = None,
+        use_cache: bool = True, quantized_cache: bool = False,
     ) -> Iterator[Tensor]:  # fmt: skip
-        whole = {
-            "temperature": 1.0,
-            "top_k": None,
-            "top_p": None,
-            "min_p": None,
-            "repetition_penalty": 1.0,
-        } | choose
-        _check(
-            whole["temperature"],
-            whole["top_k"],
-            whole["top_p"],
-            whole["min_p"],
-            whole["repetition_penalty"],
-            max_new_tokens,
-            1,
-        )
+        """What :meth:`generate` adds, as it is made: tokens (B, 1), padding for rows that have ended. Not for beams."""
+        if num_beams > 1:
+            raise ValueError("stream: beams are known at the end only; leave num_beams=1")
+        _check(temperature, top_k, top_p, min_p, repetition_penalty, max_new_tokens, 1)
+        choose = _choice(temperature, top_k, top_p, min_p, repetition_penalty)
         ids, mask = _prompts(input_ids, attention_mask, pad_token_id, self.config)
         ends = _ends(self.config.eos_token_id if eos_token_id is ... else eos_token_id)
-        cache = {"quantized": quantized_cache} if quantized_cache else {}
-        reader = _Reader(self, ids, mask, max_new_tokens, use_cache, **cache)
-        yield from _written(reader, max_new_tokens, ends, _pad(pad_token_id, self.config, ends), do_sample, whole, generator,
-                            _stops(stop_strings, tokenizer), tokenizer)  # fmt: skip
+        pad, stops = _pad(pad_token_id, self.config, ends), _stops(stop_strings, tokenizer)
+
+        def tokens() -> Iterator[Tensor]:
+            with no_grad():
+                reader = _Reader(self, ids, mask, max_new_tokens, use_cache, quantized_cache)
+            with closing(reader):
+                yield from _written(
+                    reader, max_new_tokens, ends, pad, do_sample, choose, generator, stops, tokenizer
+                )
+
+        return tokens()
 
     def stream_text(
         self, tokenizer: Any, prompt: str, *, stop_strings: Stop = None, **how: Any
