@@ -5,7 +5,9 @@ from __future__ import annotations
 import copy
 import itertools
 import math
-import threading
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 import pytest
@@ -232,22 +234,22 @@ def test_every_token_is_read_once_with_a_cache_and_anew_for_each_without(monkeyp
     monkeypatch.undo()
     positions = []
     for _ in model.stream([[1, 2, 3]], max_new_tokens=30):
-        positions.append(int(model._kept.cache.position))
+        positions.append(int(model._latest.kept.cache.position))
     assert positions == list(range(3, 33))
 
 
 def test_a_step_is_compiled_once_and_used_again():
     model = make(models, minigrad.tensor, "Llama")
     first = model.generate([[1, 9, 8], [3]], max_new_tokens=12)
-    step = model._kept.step
+    step = model._latest.kept.step
     assert step.retraces == 0
     again = model.generate([[1, 9, 8], [3]], max_new_tokens=12)
     model.generate([[4, 9, 8, 7, 6], [3, 2]], max_new_tokens=9)
-    assert model._kept.step is step and step.retraces == 0 and (first == again).all()
+    assert model._latest.kept.step is step and step.retraces == 0 and (first == again).all()
     model.lm_head.weight.data.mul_(-1.0)
     assert (model.generate([[1, 9, 8], [3]], max_new_tokens=12) != first).any()
     other = copy.deepcopy(model)
-    assert other._kept is None
+    assert other._latest.kept is None
     assert (other.generate([[4]], max_new_tokens=4) == model.generate([[4]], max_new_tokens=4)).all()
 
 
@@ -261,14 +263,27 @@ def test_texts_written_at_a_time_do_not_mix():
     next(left)  # and is left there
     assert model.generate(prompts[1], max_new_tokens=9)[:, 3:].tolist() == alone[1]
     left.close()
-    found = [None, None]
 
-    def write(i):
-        found[i] = [model.generate(prompts[i], max_new_tokens=9)[:, 3:].tolist() for _ in range(8)]
 
-    threads = [threading.Thread(target=write, args=(i,)) for i in (0, 1)]
-    [t.start() for t in threads], [t.join() for t in threads]
-    assert found == [[a] * 8 for a in alone]
+@pytest.fixture
+def impatient():
+    """Threads that take turns a thousand times as often."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(5e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+def test_threads_that_write_at_a_time_have_a_cache_each(impatient):
+    prompts = [[[1, 9, 8]], [[3, 30, 20]]]
+    with ThreadPoolExecutor(2) as threads:
+        for trial in range(6):
+            model = make(models, minigrad.tensor, "Llama")
+            alone = [model.generate(p, max_new_tokens=9).tolist() for p in prompts]
+            model = copy.deepcopy(model)  # nothing is kept, nothing compiled
+            write = partial(model.generate, max_new_tokens=9)
+            found = threads.map(lambda p, write=write: [write(p).tolist() for _ in range(3)], prompts)
+            assert list(found) == [[a] * 3 for a in alone], trial
 
 
 def test_a_stream_of_an_encoder_and_decoder_records_no_gradients(monkeypatch):

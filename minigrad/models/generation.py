@@ -9,7 +9,7 @@ import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from typing import Any
+from typing import Any, Self
 
 from .. import nn
 from ..compiler import compile
@@ -105,7 +105,7 @@ def _choice(
 
 
 class _Kept:
-    """A cache and the step compiled for it, which later calls of the same size use again. A copy of the model has none.
+    """A cache and the step compiled for it, which later calls of the same size use again.
 
     Whoever writes holds ``lock``: two texts written at a time, from two threads or two streams, have a cache each.
     """
@@ -113,8 +113,18 @@ class _Kept:
     def __init__(self, key: Any, cache: nn.KVCache, step: Callable[..., Tensor]) -> None:
         self.key, self.cache, self.step, self.lock = key, cache, step, threading.Lock()
 
-    def __deepcopy__(self, memo: Any) -> None:
-        return None
+
+class _Latest:
+    """Where a model has the latest :class:`_Kept`; a copy of the model begins without.
+
+    It is there from the start and stays: a module whose attributes change while another thread compiles its forward
+    would be refused, for compiled code takes them as given.
+    """
+
+    kept: _Kept | None = None
+
+    def __deepcopy__(self, memo: Any) -> _Latest:
+        return _Latest()
 
 
 class _Reader:
@@ -177,7 +187,12 @@ class Generation:
 
     config: Any
     __call__: Callable[..., Any]
-    _kept: _Kept | None = None
+    _latest: _Latest
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        self = super().__new__(cls)
+        self.__dict__["_latest"] = _Latest()
+        return self
 
     def new_cache(self, batch: int, length: int, **how: Any) -> nn.KVCache:
         """An empty cache for texts of ``length`` tokens."""
@@ -202,7 +217,7 @@ class Generation:
         """The cache and compiled step of this size, made or used again; lengths are rounded up so that few sizes occur."""
         length = min(self.config.max_position_embeddings, max(64, 2 ** math.ceil(math.log2(length))))
         key = (batch, length, *sorted(how.items()), next(iter(self.parameters())).dtype)  # type: ignore[attr-defined]
-        kept = self._kept
+        kept = self._latest.kept
         if kept is None or kept.key != key or not kept.lock.acquire(blocking=False):
             cache = self.new_cache(batch, length, start=zeros(batch, dtype="int64"), **how)
 
@@ -210,8 +225,9 @@ class Generation:
             def step(tokens: Tensor, *context: Tensor) -> Tensor:
                 return self.next_logits(tokens, *context, cache=cache)
 
-            self._kept = kept = _Kept(key, cache, step)
+            kept = _Kept(key, cache, step)
             kept.lock.acquire()
+            self._latest.kept = kept
         return kept
 
     def generate(
