@@ -394,7 +394,8 @@ def apply(op: Op, inputs: Sequence[Any], attrs: dict[str, Any]) -> Any:
         raise errors.no_tensor(op.name, inputs, op.usage())
     if op.promote != "any" and (mixed or numbers or kind.kind != "f"):
         arrays = _promoted(op, inputs, arrays, kind, mixed)
-    kernel = backend.select(op, module, arrays[0].dtype, arrays[0].size) if op.kernels else None
+    first = arrays[op.first]
+    kernel = backend.select(op, module, first.dtype, first.size) if op.kernels else None
     m = module.m
     declined = ahead = None
     try:
@@ -420,7 +421,7 @@ def apply(op: Op, inputs: Sequence[Any], attrs: dict[str, Any]) -> Any:
         raise refused from (None if refused is e else e)
     if state.journal is not None:
         if kernel is None:
-            why = backend.why_reference(op, module, kind, getattr(arrays[0], "size", 1))
+            why = backend.why_reference(op, module, getattr(first, "dtype", kind), getattr(first, "size", 1))
         else:
             why = declined.why if declined is not None else ""
         state.journal.append((op.name, "forward", kernel.kernel_set if kernel and not why else "", why))

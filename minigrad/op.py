@@ -164,6 +164,9 @@ class Op:
         self.inputs = (*names[1:positional], *extra)
         self.optional = names[positional - len(forward.__defaults__ or ()) : positional]
         self.fixed = frozenset(i for i, n in enumerate(self.inputs) if n in self.constant)  # not promoted
+        self.first = next(
+            (i for i in range(len(self.inputs)) if i not in self.fixed), 0
+        )  # whose dtype a kernel has
         self.attrs = {n: (forward.__kwdefaults__ or {}).get(n, REQUIRED) for n in keyword}
         if not self.doc:
             raise self._refuse("it has no docstring: give its formula in one line")
@@ -190,8 +193,7 @@ class Op:
                 raise self._refuse(f"a rule for {function!r}, but its inputs are {self.inputs}")
             return lambda f: self._add_rule(f, self.inputs.index(function))
         single = len(self.inputs) - len(self.constant) == 1 and not self.variadic
-        first = next((i for i, n in enumerate(self.inputs) if n not in self.constant), 0)
-        return self._add_rule(function, first if single else None)
+        return self._add_rule(function, self.first if single else None)
 
     def _add_rule(self, function: Callable[..., Any], target: int | None) -> Callable[..., Any]:
         names = function.__code__.co_varnames[: function.__code__.co_argcount]

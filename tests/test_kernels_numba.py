@@ -109,7 +109,7 @@ def weight_of(rng, layout="plain", dtype=np.float32):
 def beside_the_twin(row, arrays, attrs, wrt, layout="plain", **tolerance):
     """A kernel and its row on the same operands, which stay as they are. Returns what ran."""
     given = [laid_out(a, layout) if a is not None and a.dtype.kind == "f" else a for a in arrays]
-    dtype = next(a.dtype for a in arrays if a is not None)
+    dtype = arrays[row.first].dtype
     weight = weight_of(np.random.default_rng(1), layout, dtype)
     before = [None if a is None else a.tobytes() for a in given]
     fast, ran = answers("numba", row, given, attrs, wrt, weight)
@@ -231,6 +231,7 @@ def test_the_set_claims_what_it_is_for():
         "layer_norm",
         "rms_norm",
         "batch_norm",
+        "embedding",
         "unembed",
         "vector_norm",
         "gather",
@@ -743,6 +744,36 @@ def test_unembed_has_the_bits_of_its_row():
             assert found.tobytes() == OPS["unembed"].forward(np, x, places, rows=9).tobytes()
 
 
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_embedding_has_the_bits_of_its_row(dtype, layout):
+    minigrad.warmup("embedding")
+    rng, row = np.random.default_rng(0), OPS["embedding"]
+    for shape, width in [((1,), 1), ((3, 5), 17), ((2, 2, 30), 65), ((0, 2), 3), ((4,), 0)]:
+        weight, places = rng.normal(size=(9, width)).astype(dtype), rng.integers(0, 9, shape)
+        for padding in (-1, 4):
+            attrs = {**row.attrs, "padding_idx": padding}
+            ran = beside_the_twin(row, [places, weight], attrs, [1], layout, rtol=0, atol=0)
+            assert layout != "plain" or not (places.size and width) or ran == BOTH
+    weight[:, :1], places = np.nan, np.tile(np.arange(9)[::2, None], 2)[:, ::1]
+    beside_the_twin(row, [places, weight], row.attrs, [1], layout, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("places", [[[9]], [[-1]], [[0, 2**40]]])
+def test_embedding_leaves_what_it_cannot_to_its_row(places):
+    minigrad.warmup("embedding")
+    weight, counted = minigrad.ones(9, 65), {"scale_grad_by_freq": True}
+    with pytest.raises(IndexError, match="index out of range in self"):
+        minigrad.nn.functional.embedding(minigrad.tensor(places), weight)
+    row, few = OPS["embedding"], np.array([[1, 2, 1]])
+    ran = beside_the_twin(row, [few, weight.numpy()], {**row.attrs, **counted}, [1])
+    assert ran[0] == BOTH[0] and "divided by how often" in ran[1][2]
+    assert beside_the_twin(row, [few.astype(np.int32), weight.numpy()], row.attrs, [1])[0][1] == "reference"
+    assert (
+        beside_the_twin(row, [few.repeat(2, 1)[:, ::2], weight.numpy()], row.attrs, [1])[0][1] == "reference"
+    )
+
+
 def test_a_kernel_by_hand_has_the_defaults_of_its_row():
     by_hand = ROWS - {row.name for row in (*GENERATED, *UPDATES)}
     assert by_hand - set(BESIDE_BLAS) == set(BY_HAND)
@@ -850,6 +881,9 @@ def checked(name):
             beside_the_twin(row, [x[:n], weight, scale, bias], {}, [], rtol=2e-5, atol=1e-3) for n in (1, 3)
         ]
     place = rng.integers(0, 9, 67)
+    if name == "embedding":
+        attrs = {**row.attrs, "padding_idx": 4}
+        return [beside_the_twin(row, [place, x], attrs, [1], rtol=0, atol=0)]
     return [beside_the_twin(row, [x, place], {"rows": 9}, [], rtol=0, atol=0)]
 
 
@@ -872,6 +906,8 @@ FAULTS = [
     ("batch_norm", normalization, " - sum_g * (away / (k + 1))", ""),
     ("vector_norm", reduction, "x[b * BLOCK : (b + 1) * BLOCK]", "x[b * BLOCK : (b + 1) * BLOCK - 1]"),
     ("unembed", embedding, "to[i] += row[i]", "to[i] = row[i]"),
+    ("embedding", embedding, "out[r, start:stop] = 0", "pass"),
+    ("embedding", embedding, "if index[k] != padding", "if index[k] >= 0"),
     ("dropout", dropout, "to[i] = part[i] * (factor if", "to[i] = part[i - 1] * (factor if"),
     ("dropout", dropout, "to[i] = part[i] * factor if kept[i]", "to[i] = part[i] * factor if kept[i - 1]"),
     ("int8_linear", quantized, "range(w.shape[0])", "range(w.shape[0] // 16 * 16)"),
@@ -1148,7 +1184,7 @@ def two_threads(monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["silu", "softmax", "log_softmax", "cross_entropy", "layer_norm", "rms_norm", "batch_norm",
-                                  "vector_norm", "unembed"])  # fmt: skip
+                                  "vector_norm", "unembed", "embedding"])  # fmt: skip
 def test_shared_work_has_the_bits_of_unshared_work_two_hundred_times(name, two_threads, monkeypatch):
     minigrad.warmup(name)
     row, rng = OPS[name], np.random.default_rng(0)
@@ -1160,11 +1196,13 @@ def test_shared_work_has_the_bits_of_unshared_work_two_hundred_times(name, two_t
     if name in ("cross_entropy", "unembed"):  # of rows with an index each
         arrays[:2] = x.reshape(-1, 33), rng.integers(0, 33, 63)
         attrs = {"rows": 33} if name == "unembed" else row.attrs
+    if name == "embedding":
+        arrays, attrs = [rng.integers(0, 63, 90), x.reshape(63, 33)], row.attrs
     if name == "vector_norm":
         arrays, attrs = [np.tile(x, (20, 1, 1))], row.attrs
 
     def bits():
-        found, ran = answers("numba", row, arrays, attrs, [0], weight_of(np.random.default_rng(1)))
+        found, ran = answers("numba", row, arrays, attrs, [row.first], weight_of(np.random.default_rng(1)))
         assert ran[0] == BOTH[0] and (ran == BOTH or name in FORWARD_ONLY)
         return [a.tobytes() for a in found]
 

@@ -56,7 +56,7 @@ def venv(dist, tmp_path_factory):
     call(sys.executable, "-m", "venv", "--without-pip", home, cwd=home)
     bin = home / ("Scripts" if os.name == "nt" else "bin")
     site = Path(
-        call(bin / "python", "-c", "import site; print(site.getsitepackages()[-1])", cwd=home).strip()
+        call(bin / "python", "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=home).strip()
     )
     (site / "numpy-of-the-tests.pth").write_text(str(NUMPY))
     call(sys.executable, "-m", "pip", "--python", bin / "python", "install", "--no-deps", "--no-index",

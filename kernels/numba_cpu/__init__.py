@@ -60,6 +60,7 @@ BY_HAND = {
     "scatter_add": ("index", BOTH, 0),
     "topk": ("index", BOTH, 0),
     "scaled_dot_product_attention": ("attention", BOTH[:1], 64),
+    "embedding": ("embedding", BOTH, 0),
     "unembed": ("embedding", BOTH, 0),
 }
 # the same, where NumPy's BLAS leaves half of the machine's vectors unused
