@@ -522,8 +522,9 @@ def flatten_specs(nest):
     return [s for x in nest for s in flatten_specs(x)]
 
 
-NOT_ONE_PROGRAM = {  # why: as many results, indices or lines as the batch is long, or its square
+NOT_ONE_PROGRAM = {  # why: as many results, indices or lines as the batch is long, or its square; slices that overlap but at 2
     "combinations", "diag", "diagonal", "chunk", "kron", "repeat_interleave", "split", "tensor_split", "trace", "unbind",
+    "diff", "trapezoid", "trapz",
 }  # fmt: skip
 
 

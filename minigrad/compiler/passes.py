@@ -1,7 +1,7 @@
 """What is done to a program before it is written out, one function a pass: program in, program out.
 
-In their order: :func:`without_repeats` runs equal calls once, ``rewrites.rewritten`` does the rows' algebra, :func:`without_dead` leaves out what nobody
-reads, ``fusion.with_chains`` makes loops of chains, ``blocks.with_blocks`` runs others in parts; :func:`last_uses` says after which line each array can be let go.
+In their order: :func:`without_repeats` runs equal calls once, ``rewrites.rewritten`` does the rows' algebra, ``pieces.beside`` puts gradients of
+slices side by side, :func:`without_dead` leaves out what nobody reads, ``fusion.with_chains`` makes loops of chains, ``blocks.with_blocks`` runs others in parts; :func:`last_uses` says after which line each array can be let go.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import numpy as np
 
 from .blocks import with_blocks
 from .fusion import with_chains
+from .pieces import beside
 from .program import (
     AddGrad,
     HostLine,
@@ -35,7 +36,7 @@ def _nobody(name: str, program: Program) -> None:
 
 def simplified(program: Program, after: After = _nobody) -> Program:
     """Every pass that leaves calls whole, in order."""
-    for one in (without_repeats, rewritten, without_dead):
+    for one in (without_repeats, rewritten, beside, without_dead):
         program = one(program)
         after(one.__name__, program)
     return program
