@@ -344,12 +344,14 @@ def test_vectors_of_another_machine_give_the_same(monkeypatch):
 FAULTS = {
     "the sum is not rescaled": ("forward", "total[i] *= before[i]", "pass"),
     "a tile sees one key too few": ("forward", "seen = min(last, key.shape[2])", "seen = min(last - 1, key.shape[2])"),
-    "a query sees the key after it": ("forward", ": min(j + r - first, lanes)", ": min(j + r - first - 1, lanes)"),
+    "a query sees the key after it": ("forward", "np.int32(j + r - first)", "np.int32(j + r - first - 1)"),
     "the lanes of the tail are left out": ("forward", "for x in range(x_whole if r < r_whole else 0, columns)",
                                           "for x in range(0 if r >= r_whole else columns, columns)"),
     "lanes are off by one": ("forward", "x + step for x in range(WIDTH)]", "x + 1 for x in range(WIDTH)]"),
     "what is kept is not larger for it": ("forward", "queries, j, kept, factor)", "queries, j, f32(1), factor)"),
-    "a tile's gradient overwrites the last": ("gradient", "ds, dq, lanes, j > 0", "ds, dq, lanes, False"),
+    "a tile's gradient overwrites the last": ("gradient", "lanes - x, j > 0)  # dQ", "lanes - x, False)  # dQ"),
+    "a block begins one vector late": ("forward", "lane = (j - first) // STEP * STEP", "lane = (j - first) // STEP * STEP + WIDTH"),
+    "a block's queries are those of the next": ("gradient", "do_rows[x:queries]", "do_rows[:queries]"),
     "the sum of the weights' gradient is forgotten": ("gradient", "w * (dp[r, i] - delta[i])", "w * dp[r, i]"),
     "the keys' gradient begins with the last head's": ("gradient", "dk[:], dv[:] = f32(0), f32(0)", "dv[:] = f32(0)"),
 }  # fmt: skip

@@ -23,12 +23,26 @@ from .vectors import WIDTH, compiled, product, scratch, transpose
 
 FAST = ("contract", "reassoc", "nsz")
 QUERIES, KEYS = 64, 128  # of a tile: its scores stay in the first cache
+STEP = (
+    2 * WIDTH
+)  # keys ahead of the first query that are one block: the queries before them need no product with them
 LOG2E, LARGEST, INF = 1 / math.log(2), f32(3.4028235e38), f32(np.inf)
 RATE = 170.0  # flops a nanosecond
 SHAPES = Declined("its operands are empty or don't fit: the reference says so")
 MASKS = Declined("a mask or what dropout keeps is no array of bools")
 ALONE = Declined("a query alone is a product of a vector, in which lanes for queries are wasted")
 SHORT = 8  # heads, fewer of which are parted by queries to be shared among threads
+
+
+@compiled
+def _block(j, end, first, skips):
+    """Where the block of keys that begins at j ends, and the lane of the first query that may see one of them."""
+    if not skips:
+        return end, 0
+    if j < first:
+        return min(first, end), 0
+    lane = (j - first) // STEP * STEP
+    return min(first + lane + STEP, end), lane
 
 
 @compiled
@@ -61,7 +75,9 @@ def _mask(s, bias, allowed, causal, first, queries, j, room):
                 s[r, i] = s[r, i] if extra[r, i] != f32(0) else -INF
     if causal:
         for r in range(max(first + 1 - j, 0), keys):
-            s[r, : min(j + r - first, lanes)] = -INF
+            ahead = np.int32(j + r - first)
+            for i in range(lanes):  # whole vectors: to read what was written in parts takes longer
+                s[r, i] = s[r, i] if np.int32(i) >= ahead else -INF
 
 
 @compiled
@@ -86,37 +102,41 @@ def _copy(a, factor, to):
 
 
 @compiled
-def _running_max(s, lanes, m):
-    for r in range(s.shape[0]):
-        for i in range(lanes):
+def _running_max(s, x, lanes, m):
+    x, lanes, fours = np.uint64(x), np.uint64(lanes), s.shape[0] - s.shape[0] % 4
+    for r in range(0, fours, 4):  # four rows at a time: m is written a quarter as often
+        for i in range(x, lanes):
+            a = s[r, i] if s[r, i] > s[r + 1, i] else s[r + 1, i]
+            b = s[r + 2, i] if s[r + 2, i] > s[r + 3, i] else s[r + 3, i]
+            a = a if a > b else b
+            m[i] = a if a > m[i] else m[i]
+    for r in range(fours, s.shape[0]):
+        for i in range(x, lanes):
             m[i] = s[r, i] if s[r, i] > m[i] else m[i]
 
 
 @compiled
-def _powers(s, lanes, m, total, here):
-    """S becomes P = 2^(S - m), whose sum over the keys is added to ℓ; a tile's sum apart, as long ones are less exact."""
-    for i in range(lanes):
+def _powers(s, x, lanes, m, total, here):
+    """S becomes P = 2^(S - m), whose sum over the keys is added to ℓ; a block's sum apart, as long ones are less exact."""
+    x, lanes = np.uint64(x), np.uint64(lanes)
+    for i in range(x, lanes):
         here[i] = f32(0)
     for r in range(s.shape[0]):
-        for i in range(lanes):
+        for i in range(x, lanes):
             p = exp2_falling(s[r, i] - m[i])
             s[r, i] = p
             here[i] += p
-    for i in range(lanes):
+    for i in range(x, lanes):
         total[i] += here[i]
 
 
 @compiled
-def _online_softmax(s, lanes, m, total, base, before, here):
-    """S becomes P = 2^(S - m), with the largest score m and the sum ℓ so far; ``before`` is what earlier sums count now."""
-    for i in range(lanes):
-        before[i] = m[i]
-    _running_max(s, lanes, m)
+def _rescaled(lanes, m, total, base, before):
+    """``before``, the largest scores until now, becomes what sums until now count when m is the largest; so does ℓ."""
     for i in range(lanes):
         base[i] = m[i] if m[i] > -INF else f32(0)  # nothing seen yet
         before[i] = exp2_falling(before[i] - base[i])
         total[i] *= before[i]
-    _powers(s, lanes, base, total, here)
 
 
 @compiled
@@ -147,15 +167,28 @@ def _attention(query, key, value, bias, allowed, keep, scale, kept, causal, skip
         m[:], total[:] = -INF, f32(0)
         for j in range(0, seen, KEYS):
             end = min(j + KEYS, seen)
-            p = s[: end - j]
-            product(key[b, h, j:end], q, p, lanes, False)  # S = K Q
-            _mask(p, bias[b, h], allowed[b, h], causal, first, queries, j, room)
-            _online_softmax(p, lanes, m, total, base, before, here)
-            if keep.size:
-                _drop(p, keep[b, h], kept, first, queries, j, room)
+            for i in range(lanes):
+                before[i] = m[i]
+            at = j
+            while at < end:
+                to, x = _block(at, end, first, skips)
+                p = s[at - j : to - j]
+                product(key[b, h, at:to], q[:, x:], p[:, x:], lanes - x, False)  # S = K Q
+                _mask(p, bias[b, h], allowed[b, h], causal, first, queries, at, room)
+                _running_max(p, x, lanes, m)
+                at = to
+            _rescaled(lanes, m, total, base, before)
             if j:
                 _times(o, before)
-            product(value[b, h, j:end].T, p, o, lanes, j > 0)  # O = O · before + Vᵀ P
+            at = j
+            while at < end:
+                to, x = _block(at, end, first, skips)
+                p = s[at - j : to - j]
+                _powers(p, x, lanes, base, total, here)
+                if keep.size:
+                    _drop(p, keep[b, h], kept, first, queries, at, room)
+                product(value[b, h, at:to].T, p[:, x:], o[:, x:], lanes - x, at > 0)  # O = O · before + Vᵀ P
+                at = to
         for i in range(lanes):
             unseen = total[i] == f32(0) and (bias.size > 0 or allowed.size > 0)
             total[i] = f32(0) if unseen else f32(1) / total[i]
@@ -167,22 +200,26 @@ def _attention(query, key, value, bias, allowed, keep, scale, kept, causal, skip
 
 
 @compiled
-def _dots(p, dp, lanes, delta, here):
+def _dots(p, dp, x, lanes, delta, here):
     """Σ P dP over the keys is added to δ."""
-    for i in range(lanes):
+    x, lanes, pairs = np.uint64(x), np.uint64(lanes), p.shape[0] - p.shape[0] % 2
+    for i in range(x, lanes):
         here[i] = f32(0)
-    for r in range(p.shape[0]):
-        for i in range(lanes):
+    for r in range(0, pairs, 2):
+        for i in range(x, lanes):
+            here[i] += p[r, i] * dp[r, i] + p[r + 1, i] * dp[r + 1, i]
+    for r in range(pairs, p.shape[0]):
+        for i in range(x, lanes):
             here[i] += p[r, i] * dp[r, i]
-    for i in range(lanes):
+    for i in range(x, lanes):
         delta[i] += here[i]
 
 
 @compiled
-def _by_scores(p, dp, lanes, share, delta):
+def _by_scores(p, dp, x, lanes, share, delta):
     """P becomes P / ℓ, and dP becomes dS = P (dP - δ)."""
     for r in range(p.shape[0]):
-        for i in range(lanes):
+        for i in range(np.uint64(x), np.uint64(lanes)):
             w = p[r, i] * share[i]
             p[r, i] = w
             dp[r, i] = w * (dp[r, i] - delta[i])
@@ -218,38 +255,44 @@ def _attention_rule(
             _copy(query[b, h, first:last], scale, q_rows)
             _copy(g[b, h, first:last], f32(1), do_rows)
             m[:], total[:], delta[:] = -INF, f32(0), f32(0)
-            for j in range(0, seen, KEYS):
-                end = min(j + KEYS, seen)
-                product(key[b, h, j:end], q, s[j:end], lanes, False)  # S = K Q
+            j = 0
+            while j < seen:
+                end, x = _block(j, min(j + KEYS, seen), first, skips)
+                product(key[b, h, j:end], q[:, x:], s[j:end, x:], lanes - x, False)  # S = K Q
                 _mask(s[j:end], bias[b, h], allowed[b, h], causal, first, queries, j, room)
-                _running_max(s[j:end], lanes, m)
+                _running_max(s[j:end], x, lanes, m)
+                j = end
             for i in range(lanes):
                 m[i] = m[i] if m[i] > -INF else f32(0)
-            for j in range(0, seen, KEYS):
-                end = min(j + KEYS, seen)
-                product(value[b, h, j:end], do, d[j:end], lanes, False)  # dP = V dO
+            j = 0
+            while j < seen:
+                end, x = _block(j, min(j + KEYS, seen), first, skips)
+                product(value[b, h, j:end], do[:, x:], d[j:end, x:], lanes - x, False)  # dP = V dO
                 if keep.size:
                     _drop(d[j:end], keep[b, h], kept, first, queries, j, room)
-                _powers(s[j:end], lanes, m, total, here)
-                _dots(s[j:end], d[j:end], lanes, delta, here)
+                _powers(s[j:end], x, lanes, m, total, here)
+                _dots(s[j:end], d[j:end], x, lanes, delta, here)
+                j = end
             for i in range(lanes):
                 unseen = total[i] == f32(0) and (bias.size > 0 or allowed.size > 0)
                 share[i] = f32(0) if unseen else f32(1) / total[i]
                 delta[i] *= share[i]
-            for j in range(0, seen, KEYS):
-                end = min(j + KEYS, seen)
+            j = 0
+            while j < seen:
+                end, x = _block(j, min(j + KEYS, seen), first, skips)
                 p, ds = s[j:end], d[j:end]
-                _by_scores(p, ds, lanes, share, delta)
+                _by_scores(p, ds, x, lanes, share, delta)
                 if by_bias.size:
-                    transpose(ds[:, :queries], by_bias[b, h, first:last, j:end], f32(1))
+                    transpose(ds[:, x:queries], by_bias[b, h, first + x : last, j:end], f32(1))
                 if keep.size:
                     _drop(p, keep[b, h], kept, first, queries, j, room)
                 if by_value.size:
-                    product(p[:, :queries], do_rows[:queries], dv[j:end], whole_v, True)  # dV += P dO
+                    product(p[:, x:queries], do_rows[x:queries], dv[j:end], whole_v, True)  # dV += P dO
                 if by_key.size:
-                    product(ds[:, :queries], q_rows[:queries], dk[j:end], whole, True)  # dK += dS Q
+                    product(ds[:, x:queries], q_rows[x:queries], dk[j:end], whole, True)  # dK += dS Q
                 if by_query.size:
-                    product(key[b, h, j:end].T, ds, dq, lanes, j > 0)  # dQ += Kᵀ dS
+                    product(key[b, h, j:end].T, ds[:, x:], dq[:, x:], lanes - x, j > 0)  # dQ += Kᵀ dS
+                j = end
             transpose(dq[: by_query.shape[3], :queries], by_query[b, h, first:last], scale)
         _copy(dk[:, : by_key.shape[4]], f32(1), by_key[part, b, h])
         _copy(dv[:, : by_value.shape[4]], f32(1), by_value[part, b, h])
