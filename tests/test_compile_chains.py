@@ -28,7 +28,15 @@ class Interpreted:
     """A loop's text run by Python, for programs of which compiling each would take long."""
 
     def __init__(self, text, name, *_):
-        space = {**elementwise.EVERYWHERE, "plus": lambda a, b: a + b}
+        space = {**elementwise.EVERYWHERE, "plus": lambda a, b: a + b, "extreme": lambda a: a}
+        space |= dict.fromkeys(("larger", "most"), np.maximum) | dict.fromkeys(
+            ("smaller", "least"), np.minimum
+        )
+        space |= {
+            f"{end}_{kind}": x
+            for end, x in (("lowest", -np.inf), ("highest", np.inf))
+            for kind in ("narrow", "wide")
+        }
         space |= {f"{n}{wide}": getattr(np, n) for n in NUMPY for wide in ("", "_wide")}
         exec(text, space)
         self.entries = {None: space[name]}
@@ -290,6 +298,102 @@ def test_losses_and_gradients_of_biases_are_sums_at_the_end_of_loops():
     found = verified(lambda x, y, b: F.mse_loss(F.gelu(x + b), y), [x, y, b], [0, 2])
     assert [len(block.kernel.sums) for block in found] == [1, 1]
     assert "sum" in found[1].name and "mse_loss" in found[0].name
+
+
+# ---- extrema -----------------------------------------------------------------------------------------------
+
+EXTREMA = {
+    "amax": lambda x, dim: x.amax(dim), "amin": lambda x, dim: x.amin(dim, keepdim=True),
+    "max": lambda x, dim: x.max(-1 if isinstance(dim, tuple) else dim).values, "min": lambda x, dim: x.min(-1 if isinstance(dim, tuple) else dim, keepdim=True)[0],
+    "norm": lambda x, dim: x.norm(p=math.inf, dim=dim),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", EXTREMA)
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_extrema_end_loops_with_the_bits_of_the_calls(name, dtype):
+    rng = np.random.default_rng(0)
+    for shape, dims in (
+        ((33, 65), (0, 1, (0, 1))),
+        ((3, 17, 5), ((0, 2), (1, 2), 1)),
+        ((1, 40000), ((0, 1),)),
+        ((7, 17), (-1,)),
+    ):
+        for dim in dims:
+            x = np.asarray(rng.normal(size=shape), dtype) - 5
+            function = lambda x: EXTREMA[name](x * 2 + 1, dim)  # noqa: E731, B023
+            special = np.where(
+                rng.random(shape) < 0.02, [[np.nan], [-np.inf], [np.inf], [-np.nan]][len(shape) % 4], x
+            )
+            for layout in op_cases.LAYOUTS if shape == (33, 65) else ("plain",):
+                compiled = minigrad.compile(function)
+                for a in (x, special.astype(dtype)):
+                    with minigrad.kernels("numba", wait=True):
+                        found = [compiled(wrap(op_cases.laid_out(a, layout))) for _ in range(2)]
+                    with minigrad.kernels("off"):
+                        assert np.array_equal(found[1].numpy(), function(wrap(a)).numpy(), equal_nan=True)
+                (*_, block) = compiled._last.program.lines
+                assert isinstance(block, fusion.Fusion) == (shape != (3, 17, 5) or dim != 1), (shape, dim)
+
+
+def test_every_kind_of_nan_is_an_extremum_in_every_lane():
+    for dtype, bits, kind in (
+        ("f4", (0x7FC00000, 0xFFC00000, 0x7F800001, 0xFFFFFFFF), "u4"),
+        ("f8", (0x7FF8 << 48, 0xFFF8 << 48), "u8"),
+    ):
+        compiled = minigrad.compile(
+            lambda x: ((x * 1.0).amax(-1), (x * 1.0).amin(-1), (x * 1.0).amax(0), (x * 1.0).amin(0))
+        )
+        nans = np.array(bits, kind).view(dtype)
+        for at in range(67):
+            x = np.random.default_rng(at).normal(size=(3, 67)).astype(dtype)
+            x[1, at] = nans[at % len(nans)]
+            with minigrad.kernels("numba", wait=True):
+                rows, low, columns, under = (t.numpy() for t in compiled(wrap(x)))
+            assert np.isnan(rows).tolist() == np.isnan(low).tolist() == [False, True, False]
+            assert (
+                np.flatnonzero(np.isnan(columns)).tolist() == np.flatnonzero(np.isnan(under)).tolist() == [at]
+            )
+        assert len(loops(compiled)) >= 2
+
+
+def test_ties_share_the_gradient_of_an_extremum_in_a_loop_as_elsewhere():
+    x = np.array([[1, 3, 3, 2], [0, 0, 0, 0], [4, 1, 1, 4]], "f4").repeat(20, 0)
+    assert verified(lambda x: (x * 2 + 1).amax(-1), [x], [0])
+    assert verified(lambda x: (x * 2 + 1).norm(dim=0) + (x * 2 + 1).amin(0), [x], [0])
+
+
+def test_a_place_that_is_asked_for_leaves_the_maximum_to_its_row():
+    compiled = minigrad.compile(lambda x: (x * 2 + 1).max(-1))
+    with minigrad.kernels("numba", wait=True):
+        values, places = [compiled(minigrad.arange(64.0).view(2, 32)) for _ in range(2)][1]
+    assert places.tolist() == [31, 31] and values.tolist() == [63, 127]
+    assert [line.name for line in compiled._last.program.lines] == ["mul + add", "max_dim"]
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [("-inf", "0.0"), ("larger(r0", "smaller(r0"), ("most(S0[i1]", "most(-9.0"), ("most(a0, P0", "least(a0, P0"),
+     ("lowest_narrow", "0.0"), ("extreme(r0)", "-extreme(r0)")],
+)  # fmt: skip
+@pytest.mark.parametrize("dim", [0, 1, (0, 1)], ids=str)
+def test_a_fault_in_an_extremum_is_found(fault, dim, any_chain, interpreted, monkeypatch):
+    write, planted = chains._Layout.write, []
+
+    def faulty(self):
+        text, *rest = write(self)
+        planted.append(fault[0] in text)
+        return text.replace(*fault), *rest
+
+    monkeypatch.setattr(chains._Layout, "write", faulty)
+    monkeypatch.setattr(chains, "PIECE", 1)
+    x = -1 - np.random.default_rng(0).random((130, 7), "f4")
+    try:
+        verified(lambda x: (x * 2 + 1).amax(dim), [x])
+        found = False
+    except CompileError as e:
+        found = "verify found the loop of" in str(e)
+    assert found is any(planted)
 
 
 # ---- when, and what is shown -------------------------------------------------------------------------------

@@ -1,9 +1,9 @@
-"""Chains: the forwards and rules of several elementwise rows, and sums at their end, as one loop that no array stands between.
+"""Chains: the forwards and rules of several elementwise rows, and sums and extrema at their end, as one loop that no array stands between.
 
 The rows write the loop, through ``elementwise.Source``. Dimensions over which all operands advance alike become one;
 a value is computed in the outermost loop that it varies in. There are no fast-math flags outside of ``mathematics.py``,
 so that arithmetic has NumPy's bits. Sums are added up in float64 and rounded once, in pieces that the shape alone
-decides, so that they don't depend on the threads either.
+decides, so that they don't depend on the threads either. Of maxima and minima the same pieces are taken; NaN is both.
 """
 
 from __future__ import annotations
@@ -21,10 +21,16 @@ from .elementwise import DTYPES, Number, Source, Value, compiled
 from .loading import Lazy, Loop
 
 LEAST = 2**5  # elements of a chain; one of two calls pays from the first, but is compiled for it
-WORTH = 2  # operations on each element from which one loop is better than as many passes
+WORTH = 2  # operations on each element from which one loop is better than as many passes; one sum is, too
 PIECE = 2**14  # elements that are summed before the sum goes to memory
 KINDS = {dtype: kind for kind, dtype in DTYPES.items()}
 LETTERS = {"narrow": "f4", "wide": "f8", "truth": "b1"}
+# how a row is reduced, how its pieces are, both with where they begin, and what is made of the row's result
+REDUCED = {
+    "sum": ("plus({}, f64({}))", "0.0", "{} + {}", "0.0", "{}"),
+    "max": ("larger({}, {})", "lowest_{}", "most({}, f64({}))", "-inf", "extreme({})"),
+    "min": ("smaller({}, {})", "highest_{}", "least({}, f64({}))", "inf", "extreme({})"),
+}
 _lazies: dict[tuple[str, str], Lazy] = {}
 
 
@@ -168,7 +174,10 @@ class Chain:
                 raise TypeError(f"{step.name} gives something else in a loop")
             made[wanted] = v
         new = [v for key, v in source.lines.items() if key not in before] + list(made.values())
-        full = np.broadcast_shapes(shape, *[v.shape for v in new if not v.after])
+        whole = [
+            v.shape if v.total is None else v.total.shape for v in new if v.total is not None or not v.after
+        ]
+        full = np.broadcast_shapes(shape, *whole)
         if not math.prod(full) or (math.prod(shape) > 1 and full != shape):
             raise TypeError("no elements, or a larger shape than that of the chain")
         for v in made.values():
@@ -333,8 +342,7 @@ class _Layout:
         if self.sums and kept != sorted(kept):
             return False  # a sum's elements are in the order of its dimensions
         work = [v for v in self.lines if v.total is None and not v.after and self.at(v) == len(self.groups)]
-        down = self.partial and len(self.groups) > 1  # columns, which NumPy adds row by row, and in float64
-        return len(work) + (2 * len(self.sums) if down else len(self.sums)) >= WORTH
+        return bool(self.sums) or len(work) >= WORTH
 
     # ---- text --------------------------------------------------------------------------------------------
 
@@ -362,13 +370,16 @@ class _Layout:
         if self.partial:
             out += ["    for piece in range(max(start, 0), stop):"]
             out += [f"        S{i} = P{i}[piece]" for i in sums]
-            out += ["        for k in range(S0.shape[0]):", *[f"            S{i}[k] = 0.0" for i in sums]]
+            begin = [REDUCED[v.how][3] for v in self.sums]
+            out += ["        for k in range(S0.shape[0]):"]
+            out += [f"            S{i}[k] = {x}" for i, x in enumerate(begin)]
             self._slice(out, "        ", "piece * rows : (piece + 1) * rows")
             self._loop(out, 0, "        ")
             out += ["    if start < 0 or P0.shape[0] == 1:", "        for k in range(Z0.shape[0]):"]
-            out += [f"            a{i} = 0.0" for i in sums]
+            out += [f"            a{i} = {x}" for i, x in enumerate(begin)]
             out += ["            for piece in range(P0.shape[0]):"]
-            out += [f"                a{i} += P{i}[piece, k]" for i in sums]
+            for i, v in enumerate(self.sums):
+                out.append(f"                a{i} = {REDUCED[v.how][2].format(f'a{i}', f'P{i}[piece, k]')}")
             self._after(out, "            ", [f"{n}[k]" for n in z])
         else:
             self.rows = {n: n for n in z}
@@ -393,8 +404,8 @@ class _Layout:
         """The loop over group k, and those in it."""
         innermost = k == len(self.groups) - 1
         first = len(self.groups) - self.reduced[::-1].index(False) if False in self.reduced else 0
-        sums = range(len(self.sums)) if self.reduced[-1] and k == first else range(0)
-        out += [f"{indent}a{i} = 0.0" for i in sums]
+        sums = list(enumerate(self.sums)) if self.reduced[-1] and k == first else []
+        out += [f"{indent}r{i} = {REDUCED[v.how][1].format(v.kind)}" for i, v in sums]
         inside = indent + "    "
         varying = [a for a in (*self.x, *self.y) if k in a.groups]
         if varying:
@@ -423,17 +434,21 @@ class _Layout:
                 out.append(f"{inside}{self.names[a]}[i{k}] = {self.chain.made[v].name}")
             for i, v in enumerate(self.sums):
                 assert v.total is not None
-                term = f"f64({v.total.name})"
                 if self.reduced[-1]:
-                    out.append(f"{inside}a{i} = plus(a{i}, {term})")
+                    out.append(f"{inside}r{i} = {REDUCED[v.how][0].format(f'r{i}', v.total.name)}")
                 else:
                     at = f"S{i}[{self._kept_index(out)}]"
-                    out.append(f"{inside}{at} = {at} + {term}")
+                    out.append(f"{inside}{at} = {REDUCED[v.how][2].format(at, f'f64({v.total.name})')}")
         else:
             self._loop(out, k + 1, inside)
-        if sums and self.partial:
-            out += [f"{indent}S{i}[{self._kept_index(out)}] += a{i}" for i in sums]
-        elif sums:
+        for i, v in sums:
+            found = REDUCED[v.how][4].format(f"r{i}")
+            if self.partial:
+                at = f"S{i}[{self._kept_index(out)}]"
+                out.append(f"{indent}{at} = {REDUCED[v.how][2].format(at, found)}")
+            else:
+                out.append(f"{indent}a{i} = {found}")
+        if sums and not self.partial:
             last = self.kept()[-1]
             self._after(out, indent, [f"{row}[i{last}]" for row in self.rows.values()])
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -27,7 +27,10 @@ COMPARED = {"less": "<", "less_equal": "<=", "greater": ">", "greater_equal": ">
 CAST = {"narrow": "f32", "wide": "f64"}
 DTYPES = {"narrow": np.dtype(np.float32), "wide": np.dtype(np.float64), "truth": np.dtype(bool)}
 EVERYWHERE = {"f32": np.float32, "f64": np.float64, "nan": np.nan, "inf": np.inf, "sqrt": np.sqrt, "floor": np.floor,
-              "ceil": np.ceil, "trunc": np.trunc, "rint": np.rint, "plus": mathematics.plus, **mathematics.NARROW,
+              "ceil": np.ceil, "trunc": np.trunc, "rint": np.rint, "plus": mathematics.plus,
+              "larger": mathematics.larger, "smaller": mathematics.smaller, "extreme": mathematics.extreme, "most": mathematics.most,
+              "least": mathematics.least, **{f"lowest_{kind}": x for kind, x in mathematics.LOWEST.items()},
+              **{f"highest_{kind}": x for kind, x in mathematics.HIGHEST.items()}, **mathematics.NARROW,
               **{f"{name}_wide": f for name, f in mathematics.WIDE.items()}}  # fmt: skip
 
 
@@ -35,7 +38,7 @@ class Value:
     """What a line of the loop's body computes, ``template`` filled with the names of ``args``, or an operand's element.
 
     ``kind``: "narrow" for float32, "wide" for float64, "truth" for bool. ``shape`` is that of the array whose elements
-    it stands for. ``total``: what is summed of it, where it is the sum; values made of that have ``after`` True.
+    it stands for. ``total``: what it is the sum, or what else ``how`` says, of; values made of that have ``after`` True.
     """
 
     __hash__ = object.__hash__
@@ -47,6 +50,7 @@ class Value:
         self.template, self.args = template, args
         self.text = ""
         self.total: Value | None = None
+        self.how = "sum"
         self.axes: frozenset[int] = frozenset()
         self.after: bool = any(a.after for a in self.values())
         if self.after and not all(a.after for a in self.values()):
@@ -101,6 +105,13 @@ for _name, _sign in {**SIGNS, **COMPARISONS}.items():
     setattr(Value, f"__{_name}__", _method(_sign, False, _name in COMPARISONS))
     if _name in SIGNS:
         setattr(Value, f"__r{_name}__", _method(_sign, True, False))
+
+
+class Place(NamedTuple):
+    """Where the extremum of an array is, as long as nobody asks."""
+
+    how: str
+    of: Value
 
 
 class Number(float):
@@ -171,13 +182,47 @@ class Source(Namespace):
 
     def sum(self, x: Value, axis: Any, keepdims: bool) -> Value:
         """A sum over some dimensions: how it is added up is the loop's business, in float64."""
+        if x.kind == "wide":
+            raise TypeError("a loop sums float32")
+        return self.over("sum", x, axis, keepdims)
+
+    def amax(self, x: Value, axis: Any, keepdims: bool) -> Value:
+        return self.over("max", x, axis, keepdims)
+
+    def amin(self, x: Value, axis: Any, keepdims: bool) -> Value:
+        return self.over("min", x, axis, keepdims)
+
+    def over(self, how: str, x: Value, axis: Any, keepdims: bool) -> Value:
+        """One element of those along some dimensions: their "sum", "max" or "min"."""
         axes = {a % max(x.ndim, 1) for a in (range(x.ndim) if axis is None else np.atleast_1d(axis))}
-        if not axes or x.after or x.kind != self.base or x.kind == "wide":
-            raise TypeError("a loop sums float32, once, over a dimension or more")
+        if not axes or x.after or x.kind != self.base:
+            raise TypeError("a loop reduces its own floats, once, over a dimension or more")
         shape = tuple(1 if i in axes else n for i, n in enumerate(x.shape) if keepdims or i not in axes)
         made = Value(self, f"t{len(self.lines)}", x.kind, shape)
-        made.total, made.axes, made.after = x, frozenset(axes), True
-        return self.lines.setdefault((f"sum {x.name} {sorted(axes)}", shape), made)
+        made.total, made.how, made.axes, made.after = x, how, frozenset(axes), True
+        return self.lines.setdefault((f"{how} {x.name} {sorted(axes)}", shape), made)
+
+    def argmax(self, x: Value, axis: Any) -> Place:
+        return Place("max", x)
+
+    def argmin(self, x: Value, axis: Any) -> Place:
+        return Place("min", x)
+
+    def take_along_axis(self, x: Value, indices: Place, axis: int) -> Value:
+        """The elements at places that nobody else asks for, which needn't be found."""
+        if type(indices) is not Place or indices.of is not x:
+            raise TypeError("a loop takes no elements but extrema")
+        return self.over(indices.how, x, axis, True)
+
+    def expand_dims(self, x: Any, axis: int) -> Place:
+        return self.squeeze(x, axis)
+
+    def squeeze(self, x: Any, axis: int) -> Any:
+        if isinstance(x, Value) and x.total is not None:
+            return self.over(x.how, x.total, axis, False)
+        if type(x) is not Place:
+            raise TypeError("this loop has no shapes")
+        return x
 
     # ---- rows and functions ------------------------------------------------------------------------------
 

@@ -204,6 +204,62 @@ def largest(x):
     return floated(_xor(top, _and(_right(top, i32(31)), i32(0x7FFFFFFF))))
 
 
+def _turned(builder: Any, b: Any) -> Any:
+    """A float's bits as an integer that is ordered as floats are, and back."""
+    negative = builder.ashr(b, b.type(b.type.width - 1))
+    return builder.xor(b, builder.lshr(negative, b.type(1)))
+
+
+def _extreme(sign: str, last: int) -> Any:
+    """``f(a, x)``: the more extreme of a, an integer that :func:`extreme` makes a float of, and x; every NaN is the most extreme.
+
+    Vectors of integers are compared in any order, those of floats only in the program's.
+    """
+
+    def typed(context: Any, a: Any, x: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+            a, x = given
+            rank = _turned(builder, builder.bitcast(x, a.type))
+            rank = builder.select(
+                builder.fcmp_unordered("uno", x, x),
+                a.type(last * (2 ** (a.type.width - 1)) - (last > 0)),
+                rank,
+            )
+            return builder.select(builder.icmp_signed(sign, a, rank), a, rank)
+
+        return a(a, x), generate
+
+    return intrinsic(typed)
+
+
+larger, smaller = _extreme(">", 1), _extreme("<", -1)
+LOWEST = {"narrow": i32(-(2**31)), "wide": np.int64(-(2**63))}  # where they begin
+HIGHEST = {"narrow": i32(2**31 - 1), "wide": np.int64(2**63 - 1)}
+
+
+@intrinsic
+def extreme(context, a):  # type: ignore[no-untyped-def]
+    """The float that :data:`larger` or :data:`smaller` found."""
+    to: Any = {32: types.float32, 64: types.float64}[a.bitwidth]
+
+    def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        return builder.bitcast(_turned(builder, given[0]), context.get_value_type(to))
+
+    return to(a), generate
+
+
+def _chosen(sign: str) -> Any:
+    """x or y, NaN if one is, in selections and no branches."""
+
+    def write(b: Any, to: Any, x: Any, y: Any) -> Any:
+        return b.select(b.or_(b.fcmp_ordered(sign, x, y), b.fcmp_unordered("uno", x, x)), x, y)
+
+    return _instruction(write, types.float64, types.float64, types.float64)
+
+
+most, least = _chosen(">"), _chosen("<")
+
+
 @scalar
 def tanh(x):
     a = floated(_and(bits(x), i32(0x7FFFFFFF)))
