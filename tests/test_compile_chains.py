@@ -387,6 +387,7 @@ def test_a_fault_in_an_extremum_is_found(fault, dim, any_chain, interpreted, mon
 
     monkeypatch.setattr(chains._Layout, "write", faulty)
     monkeypatch.setattr(chains, "PIECE", 1)
+    monkeypatch.setattr(OPS["amax"], "kernels", {})  # which would have the fault as well
     x = -1 - np.random.default_rng(0).random((130, 7), "f4")
     try:
         verified(lambda x: (x * 2 + 1).amax(dim), [x])

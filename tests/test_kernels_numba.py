@@ -21,6 +21,7 @@ from minigrad.op import OPS, REQUIRED
 numba = pytest.importorskip("numba")
 
 from minigrad.kernels.numba_cpu import (  # type: ignore[attr-defined]  # noqa: E402
+    ALONE,
     BESIDE_BLAS,
     BY_HAND,
     FORWARD_ONLY,
@@ -33,7 +34,6 @@ from minigrad.kernels.numba_cpu import (  # type: ignore[attr-defined]  # noqa: 
     normalization,
     optimizer,
     quantized,
-    reduction,
     softmax,
 )
 
@@ -665,22 +665,87 @@ def test_an_update_that_reads_what_no_loop_has_is_refused():
         row.forward = forward
 
 
+OVER = [((1,), ()), ((17,), 0), ((33, 65), 0), ((33, 65), -1), ((33, 65), ()), ((3, 5, 7), (1, 2)), ((3, 5, 7), (0, 1)), ((2, 20000), (0, 1)), ((40000, 2), 0)]  # fmt: skip
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_a_norm_of_all_elements_is_what_its_row_gives(layout, dtype):
-    minigrad.warmup("vector_norm")
-    row, rng = OPS["vector_norm"], np.random.default_rng(0)
-    for shape in [*SHAPES, (3 * reduction.BLOCK + 17,)]:
-        for attrs in ({"keepdim": True}, {}, {"p": 1.0}):
-            attrs = {**row.attrs, **attrs}
+@pytest.mark.parametrize("name", ["amax", "amin"])
+def test_an_extremum_alone_has_the_bits_of_its_row_in_every_layout(name, dtype, layout):
+    rng = np.random.default_rng(0)
+    for shape, dim in OVER:
+        for special in ((), (np.inf,), (np.nan, -np.nan), (-np.inf, np.nan)):
             x = rng.normal(3, 2, shape).astype(dtype)
-            ran = beside_the_twin(row, [x], attrs, [0], layout, **tolerance(dtype, 1e-6, 1e-6))
-            assert (
-                layout not in ("plain", "transposed") or attrs["p"] == 1 or ran[0] == ("forward", "numba", "")
-            )
-    for odd in (np.nan, np.inf):
-        x[3] = odd
-        beside_the_twin(row, [x], {**row.attrs}, [], layout, **tolerance(dtype))
+            x.reshape(-1)[: len(special)] = special[: x.size]
+            with minigrad.kernels("numba", wait=True):
+                ran = beside_the_twin(OPS[name], [x], {"dim": dim, "keepdim": len(special) == 1}, [0], layout, rtol=0, atol=0)  # fmt: skip
+            assert layout != "plain" or ran[0] == BOTH[0], (shape, dim)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("p", [1.0, 2.0, 3.0, math.inf])
+def test_a_norm_alone_and_its_rule_are_what_their_row_gives(p, layout):
+    row, rng = OPS["vector_norm"], np.random.default_rng(0)
+    for shape, dim in OVER:
+        for keep in (False, True):
+            x = rng.normal(3, 2, shape).astype(np.float32)
+            attrs = {"p": p, "dim": dim or None, "keepdim": keep}
+            with minigrad.kernels("numba", wait=True):
+                ran = beside_the_twin(row, [x], attrs, [0], layout, rtol=1e-6, atol=1e-6)
+            assert layout != "plain" or p == 3 or ran == (BOTH if p < 3 and x.size > 1 else [BOTH[0], ran[1]])
+    x[3] = np.nan
+    with minigrad.kernels("numba", wait=True):
+        beside_the_twin(row, [x], row.attrs, [0], layout, rtol=1e-6)
+
+
+def test_a_reduction_that_no_loop_has_is_its_row_s():
+    x = minigrad.arange(64 * 64.0).view(16, 16, 16)
+    with minigrad.kernels("numba", wait=True):
+        for call in (
+            lambda: x.amax(1),
+            lambda: x.amin(dim=[0, 2]),
+            lambda: x.norm(p=0, dim=0),
+            lambda: x[:0].norm(),
+        ):
+            found, choices = minigrad.explain(call)
+            with minigrad.kernels("off"):
+                assert np.array_equal(found.numpy(), call().numpy())
+            assert "no loop has its dimensions" in choices[-1].why
+        with pytest.raises(IndexError, match="Expected reduction dim to have non-zero size"):
+            x[:0].amax(0)
+        with pytest.raises(IndexError, match="Dimension out of range"):
+            x.amax(3)
+
+
+def test_shapes_and_numbers_share_the_loop_of_a_reduction_and_are_forgotten_in_the_end(monkeypatch):
+    from minigrad.kernels.numba_cpu import chains, reduction  # type: ignore[attr-defined]
+
+    monkeypatch.setattr(chains, "_lazies", {})
+    monkeypatch.setattr(reduction, "KNOWN", 5)
+    kernel = reduction.Alone(OPS["amax"], "forward")
+    with minigrad.kernels("numba", wait=True):
+        for n in range(2, 20):
+            x = np.random.default_rng(n).normal(size=(n, 9))
+            assert np.array_equal(kernel(np, x, dim=1), x.max(1)) and len(kernel.known) <= 5
+    assert len(chains._lazies) == 1
+
+
+@pytest.mark.parametrize("fault", [("range(X0_1.shape[0])", "range(X0_1.shape[0] - 1)"), ("Z0_0[i0] =", "Z0_0[0] ="), ("larger(", "smaller(")])  # fmt: skip
+def test_a_fault_in_a_reduction_alone_is_found(fault, monkeypatch):
+    from minigrad.kernels.numba_cpu import chains, reduction  # type: ignore[attr-defined]
+
+    write = chains._Layout.write
+
+    def faulty(self):
+        text, *rest = write(self)
+        return text.replace(*fault), *rest
+
+    monkeypatch.setattr(chains._Layout, "write", faulty)
+    monkeypatch.setattr(chains, "_lazies", {})
+    x = np.arange(99.0).reshape(9, 11)
+    with minigrad.kernels("numba", wait=True):
+        found = reduction.Alone(OPS["amax"], "forward")(np, x, dim=1)
+    assert not np.array_equal(found, x.max(1))
 
 
 def test_the_error_of_a_norm_does_not_grow_with_the_array():
@@ -776,8 +841,8 @@ def test_embedding_leaves_what_it_cannot_to_its_row(places):
 
 def test_a_kernel_by_hand_has_the_defaults_of_its_row():
     by_hand = ROWS - {row.name for row in (*GENERATED, *UPDATES)}
-    assert by_hand - set(BESIDE_BLAS) == set(BY_HAND)
-    for name in by_hand:
+    assert by_hand - set(BESIDE_BLAS) == set(BY_HAND) | set(ALONE)
+    for name in by_hand - set(ALONE):
         minigrad.warmup(name)
         run = OPS[name].kernels["numba", "cpu", np.dtype(np.float32)].forward.run
         defaults = {
@@ -904,7 +969,6 @@ FAULTS = [
     ("rms_norm", normalization, "to[i] += other[i]", "to[i] = other[i]"),
     ("batch_norm", normalization, "square += spread + away * away * n * (k / (k + 1))", "square += spread"),
     ("batch_norm", normalization, " - sum_g * (away / (k + 1))", ""),
-    ("vector_norm", reduction, "x[b * BLOCK : (b + 1) * BLOCK]", "x[b * BLOCK : (b + 1) * BLOCK - 1]"),
     ("unembed", embedding, "to[i] += row[i]", "to[i] = row[i]"),
     ("embedding", embedding, "out[r, start:stop] = 0", "pass"),
     ("embedding", embedding, "if index[k] != padding", "if index[k] >= 0"),

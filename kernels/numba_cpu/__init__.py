@@ -2,8 +2,8 @@
 
 Importing this registers the set's rows and imports nothing of Numba's; a kernel is compiled when it is first used
 (``loading.py``). Elementwise rows with transcendental functions are generated from the row's own forward and rule
-(``elementwise.py``), chains of rows in compiled functions likewise (``chains.py``), and so are the updates of a parameter
-(``optimizer.py``); the others are written by hand, a file each family. ``mathematics.py`` has the functions, ``vectors.py`` products by register
+(``elementwise.py``), chains of rows in compiled functions likewise (``chains.py``), reductions by themselves as chains of
+one (``reduction.py``), and so are the updates of a parameter (``optimizer.py``); the others are written by hand, a file each family. ``mathematics.py`` has the functions, ``vectors.py`` products by register
 tiles (``matmul.py`` products of any size),
 ``minigrad/threads.py`` says how many threads a call gets. The choices: ``docs/decisions/kernels.md``.
 """
@@ -22,6 +22,7 @@ from minigrad.op import OPS, Op
 
 from .loading import Lazy
 from .optimizer import Updates
+from .reduction import Alone
 
 SET = "numba"
 FUNCTIONS = frozenset(
@@ -52,7 +53,6 @@ BY_HAND = {
     "layer_norm": ("normalization", BOTH, 2048),
     "rms_norm": ("normalization", BOTH, 2048),
     "batch_norm": ("normalization", BOTH, 2048),
-    "vector_norm": ("reduction", BOTH, 4096),
     "dropout": ("dropout", BOTH, 4096),
     "int8_linear": ("quantized", BOTH[:1], 64),
     "gather": ("index", BOTH, 0),
@@ -72,12 +72,14 @@ PRODUCTS: dict[str, Callable[..., int]] = {
     "linear_gradient": lambda g, x, weight, *rest: g.size * weight.shape[-1],
     "matmul_forward": lambda x, y: x.size * y.shape[-1],
 }
+ALONE = {"amax": BOTH, "amin": BOTH, "vector_norm": BOTH[:1]}  # reductions that are chains of one row
 AHEAD = {"cross_entropy"}  # whose forward can make the gradient with it: <row>_ahead and <row>_rest
 FORWARD_ONLY = {
+    "amax",
+    "amin",
     "int8_linear",
     "matmul",
     "unembed",
-    "vector_norm",
     "gather",
     "unpick",
     "scatter_add",
@@ -223,6 +225,9 @@ def register() -> None:
             else:
                 parts.append(Lazy(f"{row.name}_{part}", _generated(row, part, ())))
         backend.register_kernel(SET, row.name, *parts, least=PAYS)
+    for name, dtypes in ALONE.items():
+        rule = None if name in FORWARD_ONLY else Alone(OPS[name], "gradient")
+        backend.register_kernel(SET, name, Alone(OPS[name], "forward"), rule, dtypes=dtypes, least=PAYS)
     backend.register_fuser(SET, lambda: importlib.import_module(".chains", __name__))
 
 

@@ -14,11 +14,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minigrad import backend
-
 from . import elementwise
 from .elementwise import DTYPES, Number, Source, Value, compiled
-from .loading import Lazy, Loop
+from .loading import Lazy
 
 LEAST = 2**5  # elements of a chain; one of two calls pays from the first, but is compiled for it
 WORTH = 2  # operations on each element from which one loop is better than as many passes; one sum is, too
@@ -210,26 +208,27 @@ class Chain:
                 found.append(v)
         return found
 
-    def finish(self, wanted: list[Any]) -> Fused | None:
-        """The loop that gives the values wanted, None where it isn't worth it or still being compiled."""
+    def begun(self, wanted: list[Any], worth: int | None = None) -> tuple[_Layout, str, str, Lazy] | None:
+        """The layout of the loop that gives the values wanted, its name, text and compilation; None where it isn't worth it."""
         if not wanted or self.shape is None:
             return None
         layout = _Layout(self, wanted)
-        if not layout.pays():
+        if not layout.pays(WORTH if worth is None else worth):
             return None
         text, arguments, name = layout.write()
         key = text, arguments
         if key not in _lazies:
             dtype = DTYPES[self.source.base]
             _lazies[key] = Lazy(name, lambda: compiled(text, f"{name}_loop", arguments, frozenset(), dtype))
-        lazy = _lazies[key]
-        if lazy.run is None:
-            if not backend.kernels_wait():
-                lazy.begin()
-                return None
-            lazy.compile()
-        loop: Loop = lazy.run
-        return layout.fused(name, text, next(iter(loop.entries.values())))
+        return layout, name, text, _lazies[key]
+
+    def finish(self, wanted: list[Any]) -> Fused | None:
+        """The loop that gives the values wanted, None where it isn't worth it or still being compiled."""
+        found = self.begun(wanted)
+        if found is None or not found[-1].ready():
+            return None
+        layout, name, text, lazy = found
+        return layout.fused(name, text, next(iter(lazy.run.entries.values())))
 
 
 def chain() -> Chain:
@@ -333,7 +332,7 @@ class _Layout:
             self.level[v] = max((self.at(a) for a in v.values()), default=0)
         return self.level[v]
 
-    def pays(self) -> bool:
+    def pays(self, worth: int) -> bool:
         if not self.fits:
             return False
         if self.sums and not self.partial and sorted(self.reduced) != self.reduced:
@@ -342,7 +341,7 @@ class _Layout:
         if self.sums and kept != sorted(kept):
             return False  # a sum's elements are in the order of its dimensions
         work = [v for v in self.lines if v.total is None and not v.after and self.at(v) == len(self.groups)]
-        return bool(self.sums) or len(work) >= WORTH
+        return bool(self.sums) or len(work) >= worth
 
     # ---- text --------------------------------------------------------------------------------------------
 
