@@ -74,6 +74,58 @@ def test_a_replay_makes_no_arrays(at_end):
     assert bytes_made(compiled, x, y) < smallest / 4  # objects of Python, NumPy's buffers of a fixed size
 
 
+UPDATES = {
+    "SGD": {"lr": 0.1}, "SGD with momentum": {"lr": 0.1, "momentum": 0.9, "nesterov": True, "weight_decay": 0.1}, "Adam": {},
+    "Adam ascending": {"maximize": True, "weight_decay": 0.1, "amsgrad": True}, "AdamW": {}, "RMSprop": {"momentum": 0.5, "centered": True},
+    "Adagrad": {}, "Adadelta": {}, "Adamax": {}, "RAdam": {"weight_decay": 0.1},
+}  # fmt: skip
+
+
+def trained(name, call, steps=12, width=8192):
+    """A model after steps of an optimizer, and the most bytes that the last of them made."""
+    model, made = training(width)[0], 0
+    optimizer = getattr(minigrad.optim, name.split()[0])(model.parameters(), **UPDATES[name])
+
+    def step(x, y):
+        optimizer.zero_grad()
+        ((model(x) - y) ** 2).mean().backward()
+        optimizer.step()
+
+    run = call(step)
+    for k, (x, y) in enumerate(batches(steps)):
+        if k < steps - 1:
+            run(x, y)
+        else:
+            made = bytes_made(run, x, y)
+    return [p.detach().numpy() for p in model.parameters()], made
+
+
+@pytest.mark.parametrize("name", UPDATES)
+def test_an_update_by_its_row_makes_no_arrays_at_a_replay_and_has_its_bits(name):
+    ours, made = trained(name, minigrad.compile)
+    theirs, eager = trained(name, lambda step: step)
+    smallest = 4 * 8192 * 4  # a weight of the last layer, in bytes
+    assert made < smallest / 2 < eager
+    for a, b in zip(ours, theirs, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_memory_that_updates_share_is_as_large_as_the_largest_needs():
+    from minigrad.compiler import update
+
+    kept = update.Kept()
+    small, large = np.ones(3, "f4"), np.full((2, 5), 2.0)
+    assert kept.memory((3,), np.dtype("f4")).nbytes == 12
+
+    def negated_and_compared(m, x, other=None, *, by):
+        x[...] = m.where(m.less(m.negative(x), by), m.multiply(x, by), x)
+
+    for x in (small, large, small, large):
+        kept.update(negated_and_compared, x, None, by=3.0)
+    assert small.tolist() == [9.0] * 3 and (large == 18.0).all()
+    assert [place.size for place in kept.places] == [80, 10, 80]
+
+
 def test_results_and_gradients_that_are_held_stay_what_they_were():
     model, step = training()
     other, eager = training()

@@ -10,6 +10,7 @@ from minigrad import nn, optim
 
 pytest.importorskip("numba")
 
+KERNELS = minigrad.kernels
 MAKERS = {
     "Adam": lambda p: optim.Adam(p, lr=0.01),
     "AdamW": lambda p: optim.AdamW(p, lr=0.01),
@@ -217,10 +218,28 @@ def test_a_step_that_is_never_twice_the_same_is_written_down_some_times_only():
         assert again(compiled).left <= 0 and again(compiled).again is None
 
 
-def test_with_kernels_off_the_optimizer_s_own_step_runs():
-    with minigrad.kernels("off"):
-        _, _, step, x = training(MAKERS["Adam"])
-        compiled = minigrad.compile(step)
-        for _ in range(4):
-            compiled(x)
-        assert again(compiled).again is None
+@pytest.mark.parametrize("name", [*MAKERS])
+def test_with_kernels_off_the_rows_are_called_as_the_optimizer_s_step_calls_them(name):
+    found = []
+    for compiled in (True, False):
+        with minigrad.kernels("off"):
+            model, optimizer, step, x = training(MAKERS[name])
+            function = minigrad.compile(step) if compiled else step
+            found.append([])
+            for k in range(8):
+                if k == 5:
+                    optimizer.param_groups[0].update(lr=0.5, weight_decay=0.1)
+                function(x)
+                found[-1].append(facts(model, optimizer))
+        if compiled:
+            assert (
+                again(function).again is not None and again(function).left == 14
+            )  # another option, so once more
+    alike(*found)
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_with_kernels_off_what_is_changed_between_replays_is_seen_as_well(name, monkeypatch):
+    monkeypatch.setattr(minigrad, "kernels", lambda *how, **more: KERNELS("off"))
+    make, change = MAKERS["Adam"], CHANGES[name]
+    alike(run(make, change, True), run(make, change, False))

@@ -2,13 +2,17 @@
 
 The step itself is Python that looks everything up. Here what it found is asked for by identity (groups, parameters, states,
 their arrays, that gradients are there and fit), the numbers are computed anew by the optimizer's own function, and the kernel's
-loops are called. Where anything is another the step itself runs, and is written down again.
+loops are called, or where there is none the row, with memory that stays. Where anything is another the step itself runs, and is
+written down again.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
+
+import numpy as np
 
 from .. import backend, threads
 from ..modes import STATE
@@ -48,6 +52,7 @@ def is_step(function: Any) -> bool:
 def written(optimizer: Any) -> Callable[[], bool] | None:
     """A function that makes the step if it can be made as the last one was; None where there is none."""
     space: dict[str, Any] = {"STATE": STATE, "o": optimizer, "Tensor": Tensor, "share": threads.share}
+    space["kept"] = Kept()
 
     def named(x: Any) -> str:
         space[name := f"k{len(space)}"] = x
@@ -79,7 +84,7 @@ def written(optimizer: Any) -> Callable[[], bool] | None:
                 asked.append(f"{name}._grad is not None")
                 continue
             row, inputs, attrs, count = _observed(optimizer, group, p)
-            kernel = _prepared(row, inputs, attrs)
+            kernel = _prepared(row, inputs, attrs) or _plain(row, inputs)
             if kernel is None:
                 return None
             fits, given, loop, work, vectors = kernel
@@ -106,10 +111,11 @@ def written(optimizer: Any) -> Callable[[], bool] | None:
                 asked += [f"{state}.get('step') is not {which}", f"{which}._array is not {array}"]
                 steps.append(array)
                 called.append(f"{which}._writes[0] += 1")
-            arguments = (
-                f"{named(vectors[0])}, {g}.ravel(), {''.join(named(v) + ', ' for v in vectors[1:])}*n{j}"
-            )
-            if work < threads.SHARED:
+            vector, others = named(vectors[0]), "".join(named(v) + ", " for v in vectors[1:])
+            arguments = f"{vector}, {g}.ravel(), {others}*n{j}"
+            if loop is None:
+                called.append(f"kept.update({named(OPS[row].forward)}, {vector}, {g}, {others}**n{j})")
+            elif work < threads.SHARED:
                 called.append(f"{named(loop)}({arguments}, 0, {vectors[0].size})")
             else:
                 called.append(f"share({named(loop)}, ({arguments},), {vectors[0].size}, {work})")
@@ -135,6 +141,65 @@ def written(optimizer: Any) -> Callable[[], bool] | None:
     text = "\n    ".join(["def again():", *lines]) + "\n"
     exec(compile(text, f"<minigrad.compile {type(optimizer).__name__}.step>", "exec"), space)
     return space["again"]
+
+
+class Kept:
+    """NumPy for updates, where what one would make anew, in its order, has memory that the others and the next step have again."""
+
+    def __init__(self) -> None:
+        self.at, self.places = 0, list[Any]()
+        self.known: dict[Any, Any] = {}
+
+    def update(self, forward: Callable[..., None], *arrays: Any, **numbers: Any) -> None:
+        self.at = 0
+        with np.errstate(all="ignore"):
+            forward(self, *arrays, **numbers)
+
+    def empty_like(self, x: Any) -> Any:
+        return self.memory(x.shape, x.dtype)
+
+    def memory(self, shape: tuple[int, ...], dtype: Any) -> Any:
+        key, self.at = (self.at, shape, dtype), self.at + 1
+        if key not in self.known:
+            size = math.prod(shape) * dtype.itemsize
+            if len(self.places) < self.at:
+                self.places.append(np.empty(size, np.uint8))
+            elif self.places[key[0]].size < size:
+                self.places[key[0]] = np.empty(size, np.uint8)
+                self.known = {k: a for k, a in self.known.items() if k[0] != key[0]}
+            self.known[key] = self.places[key[0]][:size].view(dtype).reshape(shape)
+        return self.known[key]
+
+    def __getattr__(self, name: str) -> Any:
+        ufunc = getattr(np, name)
+        if not isinstance(ufunc, np.ufunc):
+            return ufunc
+
+        def call(*args: Any, out: Any = None) -> Any:
+            if out is None:
+                arrays = [a for a in args if isinstance(a, np.ndarray)]
+                kinds = [a.dtype if isinstance(a, np.ndarray) else type(a) for a in args]
+                dtype = ufunc.resolve_dtypes((*kinds, None))[-1]
+                out = self.memory(np.broadcast_shapes(*[a.shape for a in arrays]), dtype)
+            return ufunc(*args, out=out)
+
+        setattr(self, name, call)
+        return call
+
+
+def _always(**attrs: Any) -> bool:
+    return True
+
+
+def _plain(row: str, inputs: Any) -> Any:
+    """The same for the row itself, where no kernel is selected: the arrays as they are, no loop."""
+    op, arrays = OPS[row], [None if t is None else t._array for t in inputs]
+    a = arrays[0]
+    if type(a) is not np.ndarray or a.dtype.itemsize < 4 or op.wide:
+        return None
+    if op.kernels and backend.select(op, backend.module_of(a), a.dtype) is not None:
+        return None
+    return _always, dict, None, 0, [a, *arrays[2:]]
 
 
 def _observed(optimizer: Any, group: dict[str, Any], p: Any) -> tuple[str, Any, dict[str, Any], Any]:
