@@ -250,7 +250,7 @@ class Node:
         state = STATE.get()
         recorder, journal = None if create else state.recorder, state.journal
         results: list[Any] = [None] * len(self.parents)
-        for rule in op.rules:
+        for number, rule in enumerate(op.rules):
             target = rule.target
             if target is not None and not needs[target]:
                 continue
@@ -258,7 +258,8 @@ class Node:
             function: Any = rule.function
             result: Any = None
             why = "its forward had no kernel"
-            kernel = None if self.kernel is None or create else self.kernel.vjp
+            kernel: Any = None if self.kernel is None or create else self.kernel.vjp
+            kernel = kernel[number] if type(kernel) is tuple else kernel
             made, self.ahead = self.ahead, None
             if made is not None and self.kernel is not None and not create:
                 args, function, why = [made], self.kernel.rest, ""

@@ -46,14 +46,20 @@ class Kernel(NamedTuple):
     ``least``: from how many elements of the first operand ``auto`` takes it. ``ahead``: a forward that makes the
     gradient by the first input with its results, as if that by the first of them were 1, while its operands are in the
     cache; it gives the row's results and that array. ``rest(m, g, made)`` makes it the gradient for g, in that memory.
+    A row with a rule for each operand has a tuple of them as ``vjp``, in the order of the row's.
     """
 
     forward: Callable[..., Any]
-    vjp: Callable[..., Any] | None = None
+    vjp: Callable[..., Any] | tuple[Callable[..., Any], ...] | None = None
     kernel_set: str = ""
     least: int = 0
     ahead: Callable[..., Any] | None = None
     rest: Callable[..., Any] | None = None
+
+    @property
+    def rules(self) -> tuple[Callable[..., Any], ...]:
+        """Those of the row's rules, in their order, that it has."""
+        return self.vjp if isinstance(self.vjp, tuple) else () if self.vjp is None else (self.vjp,)
 
 
 class _Place(NamedTuple):
@@ -237,7 +243,7 @@ def register_kernel(
     kernel_set: str,
     op: str,
     forward: Callable[..., Any],
-    vjp: Callable[..., Any] | None = None,
+    vjp: Callable[..., Any] | tuple[Callable[..., Any], ...] | None = None,
     *,
     module: str = "cpu",
     dtypes: tuple[str, ...] = ("float32",),

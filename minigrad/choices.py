@@ -66,7 +66,7 @@ def warmup(*names: str, tell: Callable[[str], Any] | None = None) -> int:
         found = [k for (kernel_set, _, _), k in row.kernels.items() if kernel_set in backend.KERNEL_SETS]
         if found and tell is not None:
             tell(row.name)
-        for function in dict.fromkeys(f for k in found for f in (k.forward, k.vjp, k.ahead)):
+        for function in dict.fromkeys(f for k in found for f in (k.forward, *k.rules, k.ahead)):
             for lazy in getattr(function, "ahead", list)():
                 lazy.compile()
                 number += 1

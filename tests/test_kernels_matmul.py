@@ -47,6 +47,7 @@ def registered(monkeypatch):
         monkeypatch.setattr(OPS[name], "kernels", {**OPS[name].kernels})
     monkeypatch.setattr(numba_cpu, "blas_is_narrow", lambda: True)
     monkeypatch.setattr(numba_cpu, "BY_HAND", {})
+    monkeypatch.setattr(numba_cpu, "ALONE", {})
     monkeypatch.setattr(numba_cpu, "OPS", {name: OPS[name] for name in numba_cpu.BESIDE_BLAS})
     numba_cpu.register()
 
@@ -168,6 +169,32 @@ def test_matmul_takes_batches_that_broadcast(shape, by_name):
     beside_the_exact(matmul.matmul_forward(x, y), x, y)
 
 
+@pytest.mark.parametrize("shape", [(40, 30, 50), (7, D + 9, P + 3)], ids=str)
+def test_the_rules_of_matmul_are_products_of_any_batches_and_strides(shape, by_name):
+    rng = np.random.default_rng(0)
+    rows, depth, columns = shape
+    leads = [(), (3,), (2, 3), (2, 1)]
+    for one, two in itertools.product(leads, leads):
+        x, y = drawn(rng, *one, rows, depth), drawn(rng, *two, depth, columns)
+        g = drawn(rng, *np.broadcast_shapes(one, two), rows, columns)
+        beside_the_exact(matmul.matmul_gradient_by_x(g, y, x.shape), g, y.swapaxes(-1, -2))
+        by_y = matmul.matmul_gradient_by_y(g, x, y.shape)
+        if two:
+            beside_the_exact(by_y, x.swapaxes(-1, -2), g)
+        else:  # one product over all positions
+            beside_the_exact(by_y, x.reshape(-1, depth).T, g.reshape(-1, columns))
+    for layout in LAYOUTS:
+        x, y, g = (
+            laid_out(drawn(rng, *s), layout) for s in ((rows, depth), (depth, columns), (rows, columns))
+        )
+        beside_the_exact(matmul.matmul_gradient_by_x(g, y, x.shape), g, y.T)
+        beside_the_exact(matmul.matmul_gradient_by_y(g, x, y.shape), x.T, g)
+    heads = drawn(rng, 2, columns, 3, depth).transpose(0, 2, 3, 1)  # of (B, T, H, D), transposed: q @ kᵀ
+    x, g = drawn(rng, 2, 3, rows, depth), drawn(rng, 2, 3, rows, columns)
+    beside_the_exact(matmul.matmul_gradient_by_x(g, heads, x.shape), g, heads.swapaxes(2, 3))
+    beside_the_exact(matmul.matmul_gradient_by_y(g, x, heads.shape), x.swapaxes(2, 3), g)
+
+
 def test_a_layer_takes_any_number_of_dimensions_before_the_last(by_name):
     rng = np.random.default_rng(0)
     weight, bias = drawn(rng, 33, 70), drawn(rng, 33)
@@ -203,6 +230,11 @@ def test_what_it_is_not_for_is_declined(by_name):
         assert matmul.linear_gradient(g, one, two, [True] * 3) is matmul.SHAPES
     for operands in [(x[0], w.T), (x, w[0]), (x[:0], w.T), (x, w), (x[:, :0], w.T[:0]), (x[None][[0, 0]], w.T[None][[0] * 3])]:  # fmt: skip
         assert matmul.matmul_forward(*operands) is matmul.SHAPES
+    g = x @ w.T
+    for above, one, shape in [(g[0], w.T, (80,)), (g[0], w[0], (70, 80)), (g[:0], w.T, (0, 80))]:
+        assert matmul.matmul_gradient_by_x(above, one, shape) is matmul.SHAPES
+    for above, one, shape in [(g[0], x[0], (80, 90)), (g[:, 0], x, (80,)), (g[:0], x[:0], (80, 90)), (g[None, :0], x[None, :0], (80, 90))]:  # fmt: skip
+        assert matmul.matmul_gradient_by_y(above, one, shape) is matmul.SHAPES
 
 
 def test_small_ones_are_the_blas_s_unless_the_kernels_are_asked_for_by_name():
@@ -216,8 +248,17 @@ def test_small_ones_are_the_blas_s_unless_the_kernels_are_asked_for_by_name():
     ]:
         x = drawn(rng, rows, 80)
         with minigrad.kernels(mode):
-            found = (matmul.linear_forward(x, w), matmul.matmul_forward(x, w.T), matmul.linear_gradient(x @ w.T, x, w, [True] * 3))  # fmt: skip
-        assert [a is matmul.SMALL for a in found] == [declined] * 3
+            g = x @ w.T
+            found = [
+                matmul.linear_forward(x, w),
+                matmul.matmul_forward(x, w.T),
+                matmul.linear_gradient(g, x, w, [True] * 3),
+            ]
+            found += [
+                matmul.matmul_gradient_by_x(g, w.T, x.shape),
+                matmul.matmul_gradient_by_y(g, x, (80, 128)),
+            ]
+        assert [a is matmul.SMALL for a in found] == [declined] * 5
 
 
 @pytest.mark.parametrize(
@@ -259,11 +300,33 @@ def test_the_rows_use_them(registered):
         with minigrad.kernels(mode):
             told = minigrad.explain(lambda: (layer(x) @ layer.weight).sum().backward())
         ran = [(c.op, c.part) for c in told.choices if c.ran == "numba"]
-        assert ran == [("linear", "forward"), ("matmul", "forward"), ("linear", "gradient")] * (
+        rules = [("matmul", "gradient")] * 2
+        assert ran == [("linear", "forward"), ("matmul", "forward"), *rules, ("linear", "gradient")] * (
             mode == "require"
         )
         found.append([a.grad.numpy() for a in (x, layer.weight, layer.bias)])
     assert all(np.allclose(a, b, rtol=1e-4, atol=1e-4) for a, b in zip(*found, strict=True))
+
+
+def test_a_compiled_function_has_the_kernel_of_each_rule(registered):
+    minigrad.manual_seed(0)
+    x, w = (
+        minigrad.randn(2, 100, 80, requires_grad=True),
+        minigrad.randn(80, 130, requires_grad=True),
+    )
+
+    def gradients(x, w):
+        return minigrad.autograd.grad((x @ w).sum(), (x, w))
+
+    compiled = minigrad.compile(gradients, verify=True)
+    with minigrad.kernels("numba", wait=True):
+        for _ in range(3):
+            found = compiled(x, w)
+    names = [line.name for line in compiled._last.program.lines]
+    assert {"matmul_gradient_by_x_numba", "matmul_gradient_by_y_numba"} <= set(names)
+    with minigrad.kernels("off"):
+        for a, b in zip(found, gradients(x, w), strict=True):
+            assert a.shape == b.shape and np.allclose(a.numpy(), b.numpy(), rtol=1e-4, atol=1e-4)
 
 
 def test_a_summary_counts_what_a_kernel_does(registered):

@@ -71,6 +71,8 @@ PRODUCTS: dict[str, Callable[..., int]] = {
     "linear_forward": lambda x, weight, *rest: x.size * len(weight),
     "linear_gradient": lambda g, x, weight, *rest: g.size * weight.shape[-1],
     "matmul_forward": lambda x, y: x.size * y.shape[-1],
+    "matmul_gradient_by_x": lambda g, y, x_shape: g.size * x_shape[-1],
+    "matmul_gradient_by_y": lambda g, x, y_shape: g.size * x.shape[-1],
 }
 ALONE = {"amax": BOTH, "amin": BOTH, "vector_norm": BOTH[:1]}  # reductions that are chains of one row
 AHEAD = {"cross_entropy"}  # whose forward can make the gradient with it: <row>_ahead and <row>_rest
@@ -78,7 +80,6 @@ FORWARD_ONLY = {
     "amax",
     "amin",
     "int8_linear",
-    "matmul",
     "unembed",
     "gather",
     "unpick",
@@ -198,15 +199,18 @@ def register() -> None:
     for name, (module, dtypes, least) in by_hand.items():
         row = OPS[name]
         for dtype in dtypes:
-            forward, gradient = (
+            parts = ["forward", "gradient"]
+            if len(row.rules) > 1:
+                parts[1:] = [f"gradient_by_{row.inputs[rule.target or 0]}" for rule in row.rules]
+            forward, *rules = (
                 Lazy(f"{name}_{part}", _by_hand(module, f"{name}_{part}", dtype), _worth(f"{name}_{part}"))
-                for part in ("forward", "gradient")
+                for part in parts
             )
             backend.register_kernel(
                 SET,
                 name,
                 forward,
-                None if name in FORWARD_ONLY else gradient,
+                None if name in FORWARD_ONLY else tuple(rules) if len(rules) > 1 else rules[0],
                 dtypes=(dtype,),
                 least=least,
                 ahead=Lazy(f"{name}_ahead", _by_hand(module, f"{name}_ahead", dtype))
@@ -218,13 +222,13 @@ def register() -> None:
         for dtype in BOTH:
             backend.register_kernel(SET, row.name, Updates(row, dtype), dtypes=(dtype,))
     for row in filter(pays, list(OPS.values())):
-        parts: list[Any] = []
+        made: list[Any] = []
         for part in ("forward", "gradient"):
             if any(_baked(row, n) for n in row.attrs):
-                parts.append(Variants(row, part))
+                made.append(Variants(row, part))
             else:
-                parts.append(Lazy(f"{row.name}_{part}", _generated(row, part, ())))
-        backend.register_kernel(SET, row.name, *parts, least=PAYS)
+                made.append(Lazy(f"{row.name}_{part}", _generated(row, part, ())))
+        backend.register_kernel(SET, row.name, *made, least=PAYS)
     for name, dtypes in ALONE.items():
         rule = None if name in FORWARD_ONLY else Alone(OPS[name], "gradient")
         backend.register_kernel(SET, name, Alone(OPS[name], "forward"), rule, dtypes=dtypes, least=PAYS)

@@ -347,7 +347,26 @@ def linear_gradient(g, x, weight, needs):
 
 
 @kernel(_products)
+def matmul_gradient_by_x(g, y, x_shape):
+    return SHAPES if min(y.ndim, len(x_shape)) < 2 else _matmul(g, y.swapaxes(-1, -2))
+
+
+@kernel(_products)
+def matmul_gradient_by_y(g, x, y_shape):
+    if min(x.ndim, len(y_shape)) < 2:
+        return SHAPES
+    if len(y_shape) > 2 or not x.size or not g.size:
+        return _matmul(x.swapaxes(-1, -2), g)
+    left, right = _matrix(x).swapaxes(2, 3), _matrix(g)
+    return SMALL if _loses(left, right) else _product(left, right, y_shape)
+
+
+@kernel(_products)
 def matmul_forward(x, y):
+    return _matmul(x, y)
+
+
+def _matmul(x: Any, y: Any) -> Any:
     if min(x.ndim, y.ndim) < 2 or not x.size or not y.size or x.shape[-1] != y.shape[-2]:
         return SHAPES
     if y.ndim == 2:

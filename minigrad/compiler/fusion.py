@@ -85,7 +85,7 @@ def step_of(line: Any, kernel_set: str) -> Step | None:
     function = inner(line.function)
     reference = reference_of(function)
     if reference is not None and function not in [f for k in row.kernels.values() if k.kernel_set == kernel_set
-                                                  for f in (k.forward, k.vjp)]:  # fmt: skip
+                                                  for f in (k.forward, *k.rules)]:  # fmt: skip
         return None
     return Step(line, row, reference or function)
 

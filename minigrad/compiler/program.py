@@ -212,15 +212,16 @@ def row_of(function: Any) -> tuple[Any, str]:
     for row in OPS.values():
         if function is row.forward:
             return row, row.name
-        for rule in row.rules:
+        single = len(row.rules) == 1
+        names = ["" if single or r.target is None else f"_by_{row.inputs[r.target]}" for r in row.rules]
+        for rule, by in zip(row.rules, names, strict=True):
             if function is rule.function:
-                by = "" if rule.target is None or len(row.rules) == 1 else f"_by_{row.inputs[rule.target]}"
                 return row, f"{row.name}_gradient{by}"
         for (kernel_set, _, _), kernel in row.kernels.items():
             if function is kernel.forward:
                 return row, f"{row.name}_{kernel_set}"
-            if function is kernel.vjp:
-                return row, f"{row.name}_gradient_{kernel_set}"
+            if function in kernel.rules:
+                return row, f"{row.name}_gradient{names[kernel.rules.index(function)]}_{kernel_set}"
             if function is kernel.ahead:
                 return row, f"{row.name}_and_gradient_{kernel_set}"
     return None, getattr(function, "__name__", "call").strip("_") or "call"
@@ -232,8 +233,8 @@ def reference_of(function: Any) -> Any:
         for kernel in row.kernels.values():
             if function is kernel.forward or function is kernel.ahead:
                 return row.forward
-            if function is kernel.vjp:
-                return row.rules[0].function
+            if function in kernel.rules:
+                return row.rules[kernel.rules.index(function)].function
     return None
 
 

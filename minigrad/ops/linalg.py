@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from ..op import case, op
@@ -49,4 +50,6 @@ def _(m, g, x, y_shape):
         return m.expand_dims(x, 1) * m.expand_dims(g, -2) if len(y_shape) > 1 else g * x
     if len(y_shape) == 1:
         return x * m.expand_dims(g, -1)
+    if len(y_shape) == 2:  # one product over all positions, not one for each matrix and their sum
+        x, g = (m.reshape(a, (math.prod(a.shape[:-1]), a.shape[-1])) for a in (x, g))
     return m.matmul(_swap(m, x), g)
