@@ -679,7 +679,21 @@ def test_an_extremum_alone_has_the_bits_of_its_row_in_every_layout(name, dtype, 
             x.reshape(-1)[: len(special)] = special[: x.size]
             with minigrad.kernels("numba", wait=True):
                 ran = beside_the_twin(OPS[name], [x], {"dim": dim, "keepdim": len(special) == 1}, [0], layout, rtol=0, atol=0)  # fmt: skip
-            assert layout != "plain" or ran[0] == BOTH[0], (shape, dim)
+            assert layout != "plain" or ran == BOTH, (shape, dim)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", ["amax", "amin"])
+def test_the_kernel_of_an_extremum_s_rule_shares_the_gradient_among_ties(name, dtype):
+    rng, row = np.random.default_rng(0), OPS[name]
+    for shape, dim in [*OVER, ((4, 5, 6), 1), ((4, 5, 6), (0, 2)), ((70, 300), 0), ((300, 70), -1)]:
+        x = rng.integers(0, 3, shape).astype(dtype)
+        x.reshape(-1)[-1] = np.nan
+        for keepdim in (False, True):
+            attrs = {"dim": dim, "keepdim": keepdim}
+            with minigrad.kernels("numba", wait=True):
+                ran = beside_the_twin(row, [x], attrs, [0], rtol=0, atol=0)
+            assert ran == BOTH or dim in (1, (0, 2))
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -728,6 +742,28 @@ def test_shapes_and_numbers_share_the_loop_of_a_reduction_and_are_forgotten_in_t
             x = np.random.default_rng(n).normal(size=(n, 9))
             assert np.array_equal(kernel(np, x, dim=1), x.max(1)) and len(kernel.known) <= 5
     assert len(chains._lazies) == 1
+
+
+@pytest.mark.parametrize("fault", [("row[i] == out[r]\n", "row[i] >= out[r] - 1\n"), ("share if row", "g[r] if row"), ("shares[i] += row", "shares[i] = row"),
+                                   ("out[start:stop]", "out[:stop - start]"), ("g[start + i]", "g[i]")])  # fmt: skip
+def test_a_fault_in_the_rule_of_an_extremum_is_found(fault, monkeypatch):
+    from minigrad.kernels.numba_cpu import reduction  # type: ignore[attr-defined]
+
+    made = built(reduction, *fault)
+    for loop in made.extremum_gradient.loops:
+        loop.load(np.dtype(np.float32))
+    monkeypatch.setattr(threads, "_number", 3)
+    monkeypatch.setattr(threads, "SHARED", 0.0)
+    rule = OPS["amax"].rules[0].function
+    x = (np.random.default_rng(0).integers(0, 3, (7, 9)) + 10 * (np.arange(9) // 3)).astype(np.float32)
+    found = []
+    for dim in (0, 1):
+        out = x.max(dim)
+        g = 1 + np.arange(out.size, dtype=np.float32)
+        with np.errstate(all="ignore"):
+            ours = made.extremum_gradient(g, x, out, x.shape, dim, False)
+        found.append(np.array_equal(ours, rule(np, g, x, out, x.shape, dim, False)))
+    assert not all(found)
 
 
 @pytest.mark.parametrize("fault", [("range(X0_1.shape[0])", "range(X0_1.shape[0] - 1)"), ("Z0_0[i0] =", "Z0_0[0] ="), ("larger(", "smaller(")])  # fmt: skip

@@ -75,10 +75,9 @@ PRODUCTS: dict[str, Callable[..., int]] = {
     "matmul_gradient_by_y": lambda g, x, y_shape: g.size * x.shape[-1],
 }
 ALONE = {"amax": BOTH, "amin": BOTH, "vector_norm": BOTH[:1]}  # reductions that are chains of one row
+TIES = ("amax", "amin")  # whose rule counts them, by hand
 AHEAD = {"cross_entropy"}  # whose forward can make the gradient with it: <row>_ahead and <row>_rest
 FORWARD_ONLY = {
-    "amax",
-    "amin",
     "int8_linear",
     "unembed",
     "gather",
@@ -230,8 +229,10 @@ def register() -> None:
                 made.append(Lazy(f"{row.name}_{part}", _generated(row, part, ())))
         backend.register_kernel(SET, row.name, *made, least=PAYS)
     for name, dtypes in ALONE.items():
-        rule = None if name in FORWARD_ONLY else Alone(OPS[name], "gradient")
-        backend.register_kernel(SET, name, Alone(OPS[name], "forward"), rule, dtypes=dtypes, least=PAYS)
+        for dtype in dtypes:
+            hand = Lazy(f"{name}_gradient", _by_hand("reduction", "extremum_gradient", dtype))
+            rule = hand if name in TIES else Alone(OPS[name], "gradient")
+            backend.register_kernel(SET, name, Alone(OPS[name], "forward"), rule, dtypes=(dtype,), least=PAYS)
     backend.register_fuser(SET, lambda: importlib.import_module(".chains", __name__))
 
 

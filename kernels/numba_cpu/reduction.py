@@ -1,10 +1,12 @@
 """Reductions by themselves: maximum, minimum and norm over dimensions, and the norm's rule, as chains of one row (``chains.py``).
 
 NumPy walks over x for every function of a row, and over a short last dimension one row at a time. Floor: x read once.
+The rule of an extremum is by hand: it counts ties, then shares the gradient among them. Floor: x read, the result written.
 """
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,13 +16,56 @@ from minigrad.backend import Declined
 from minigrad.op import Op
 from minigrad.ops.reduce import axes
 
-from .loading import Lazy, empty
+from .loading import Lazy, empty, kernel, loop
 
 if TYPE_CHECKING:
     from .chains import Fused
 
 OTHER = Declined("no loop has its dimensions, its layout or its options")
 KNOWN = 256  # shapes and options
+
+
+@loop("X[:, ::1], X[::1], X[::1], X[:, ::1]")
+def _rows(x, out, g, by_x, start, stop):
+    for r in range(start, stop):
+        row, to, ties = x[r], by_x[r], 0
+        for i in range(row.shape[0]):
+            ties += row[i] == out[r]
+        share = g[r] / x.dtype.type(ties)
+        for i in range(row.shape[0]):
+            to[i] = share if row[i] == out[r] else x.dtype.type(0)
+
+
+@loop("X[:, ::1], X[::1], X[::1], X[:, ::1]")
+def _columns(x, out, g, by_x, start, stop):
+    shares, top = np.zeros(stop - start, x.dtype), out[start:stop]
+    for r in range(x.shape[0]):
+        row = x[r, start:stop]
+        for i in range(row.shape[0]):
+            shares[i] += row[i] == top[i]
+    for i in range(shares.shape[0]):
+        shares[i] = g[start + i] / shares[i]
+    for r in range(x.shape[0]):
+        row, to = x[r, start:stop], by_x[r, start:stop]
+        for i in range(row.shape[0]):
+            to[i] = shares[i] if row[i] == top[i] else x.dtype.type(0)
+
+
+@kernel(_rows, _columns)
+def extremum_gradient(g, x, out, x_shape, dim, keepdim):
+    gone = sorted(axes(dim, x.ndim))
+    size = math.prod([x_shape[i] for i in gone])
+    first, last = gone == list(range(len(gone))), gone == list(range(x.ndim - len(gone), x.ndim))
+    if not x.size or not (first or last) or not (x.flags.c_contiguous and x.flags.aligned):
+        return OTHER
+    if size >= 2**24:  # float32 doesn't count further
+        return OTHER
+    by_x = empty(x.shape, x.dtype)
+    shape = (x.size // size, size) if last else (size, x.size // size)
+    parts = [np.ascontiguousarray(a).reshape(-1) for a in (out, g)]
+    run = _rows if last else _columns
+    run(x.size // size, 0.4 * x.size, x.reshape(shape), *parts, by_x.reshape(shape))
+    return by_x
 
 
 class Held:
