@@ -55,6 +55,7 @@ BY_HAND = {
     "batch_norm": ("normalization", BOTH, 2048),
     "dropout": ("dropout", BOTH, 4096),
     "int8_linear": ("quantized", BOTH[:1], 64),
+    "cached_attention": ("cache", BOTH, 64),
     "gather": ("index", BOTH, 0),
     "unpick": ("index", BOTH, 0),
     "scatter_add": ("index", BOTH, 0),
@@ -79,6 +80,7 @@ TIES = ("amax", "amin")  # whose rule counts them, by hand
 AHEAD = {"cross_entropy"}  # whose forward can make the gradient with it: <row>_ahead and <row>_rest
 FORWARD_ONLY = {
     "int8_linear",
+    "cached_attention",
     "unembed",
     "gather",
     "unpick",
