@@ -182,7 +182,7 @@ def looks(model, tokenizer, sentence: str, translation: str) -> tuple[minigrad.T
     with minigrad.no_grad():
         out = model(minigrad.tensor([source]), None, minigrad.tensor([before]), output_attentions=True)
     names = ([tokenizer.decode([id]).strip() for id in ids] for ids in (target, source))
-    return out.attentions[-1][0], [*next(names), tokenizer.eos_token], next(names)
+    return out.cross_attentions[-1][0], [*next(names), tokenizer.eos_token], next(names)
 
 
 def options_of(arguments: list[str] | None) -> argparse.Namespace:

@@ -73,7 +73,25 @@ def ran(library, tensor, name):
     out.loss.backward()
     logits = array(out.logits.detach())
     result = {"loss": array(out.loss.detach()), "logits": logits if t5 else logits[there]}
-    return result | {f"grad {k}": array(p.grad) for k, p in model.named_parameters() if p.grad is not None}
+    result |= {f"grad {k}": array(p.grad) for k, p in model.named_parameters() if p.grad is not None}
+    return result | attentions(library, tensor, name)
+
+
+def attentions(library, tensor, name):
+    """The weights of every layer, (B, H, queries, keys), without padding but in T5's source.
+
+    Among padding are queries that see nothing: zeros here, NaN in transformers' float64.
+    """
+    eager = {} if library.__name__.startswith("minigrad") else {"attn_implementation": "eager"}
+    model, given = make(library, tensor, name, **eager), inputs(name)
+    kinds = ["attentions"]
+    if DECODERS[name][0] == "T5":
+        given["decoder_input_ids"] = np.random.RandomState(6).randint(8, WORDS, (len(LENGTHS), 5))
+        kinds = ["encoder_attentions", "decoder_attentions", "cross_attentions"]
+    else:
+        del given["attention_mask"]
+    out = model(**{k: tensor(v) for k, v in given.items()}, output_attentions=True)
+    return {f"{k}.{i}": array(w.detach()) for k in kinds for i, w in enumerate(getattr(out, k))}
 
 
 WAYS = {

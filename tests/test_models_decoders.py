@@ -25,6 +25,24 @@ def test_numbers_and_gradients_are_those_kept_of_transformers(name):
         assert got_shape == shape and np.allclose(got, sums, rtol=1e-5, atol=2e-5), key
 
 
+@pytest.mark.parametrize("name", DECODERS)
+def test_weights_that_are_asked_for_change_nothing_and_sum_to_one_where_something_is_seen(name):
+    model, given = make(models, minigrad.tensor, name), inputs(name)
+    there = given["attention_mask"].astype(bool)
+    if DECODERS[name][0] == "T5":
+        given["decoder_input_ids"] = given["input_ids"]
+    plain, asked = model(**given), model(**given, output_attentions=True)
+    np.testing.assert_allclose(plain.logits.detach()[there], asked.logits.detach()[there], rtol=0, atol=1e-12)
+    kinds = [k for k in asked._fields if k.endswith("attentions")]
+    assert all(getattr(plain, k) is None and len(getattr(asked, k)) == 2 for k in kinds)
+    for weights in (
+        w.detach().numpy() for k in kinds if k != "decoder_attentions" for w in getattr(asked, k)
+    ):
+        assert (weights.transpose(0, 3, 1, 2)[~there] == 0).all()  # padding is not looked at
+        sums = weights.sum(-1).transpose(0, 2, 1)[there]
+        np.testing.assert_allclose(sums, 1.0, rtol=0, atol=1e-12)
+
+
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("name", DECODERS)
 def test_texts_are_those_kept_of_transformers_with_a_cache_and_without(name, way):
@@ -136,8 +154,11 @@ def test_the_transformer_reads_and_learns_and_its_cache_changes_nothing():
         short = model.generate(source[:, :4], max_new_tokens=9)
         assert model.generate(source, mask, max_new_tokens=9).tolist() == short.tolist()
         out = model(source, labels=target, output_attentions=True)
-        assert [tuple(a.shape) for a in out.attentions] == [(16, 2, 7, 6)] * 2
-        np.testing.assert_allclose(out.attentions[1].detach().sum(-1).numpy(), 1.0, rtol=1e-5)
+        for kind, shape in (("encoder", (6, 6)), ("decoder", (7, 7)), ("cross", (7, 6))):
+            found = getattr(out, f"{kind}_attentions")
+            assert [tuple(a.shape) for a in found] == [(16, 2, *shape)] * 2
+            np.testing.assert_allclose(found[1].detach().sum(-1).numpy(), 1.0, rtol=1e-5)
+        assert not out.decoder_attentions[0].triu(1).any()
 
 
 @pytest.mark.parametrize(("changes", "says"), [

@@ -11,23 +11,42 @@ from ..tensor import Tensor, as_tensor
 
 def attention(
     query: Tensor, key: Tensor, value: Tensor, heads: int, mask: Tensor | None, dropout_p: float = 0.0,
-    need_weights: bool = False, is_causal: bool = False,
+    need_weights: bool = False, is_causal: bool = False, scale: float | None = None,
 ) -> tuple[Tensor, Tensor | None]:  # fmt: skip
     """softmax(QKᵀ/√d) V in each head, side by side (Vaswani et al., 2017, 3.2.2): (B, T, H·d) three times.
 
-    ``mask``, broadcast to (B, H, L, S), is True where a query may look; ``is_causal`` lets it look at itself
-    and what is before. Returns the context (B, L, H·d) and, if
-    asked for, the weights (B, H, L, S), else None. A query that may look nowhere gets zeros.
+    Returns the context (B, L, H·d) and, if asked for, the weights (B, H, L, S), else None; see :func:`of_heads`.
     """
     q, k, v = (x.unflatten(-1, (heads, -1)).transpose(1, 2) for x in (query, key, value))  # (B, H, T, d)
+    return of_heads(q, k, v, mask, dropout_p, need_weights, is_causal, scale)
+
+
+def of_heads(
+    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, dropout_p: float = 0.0, need_weights: bool = False,
+    is_causal: bool = False, scale: float | None = None,
+) -> tuple[Tensor, Tensor | None]:  # fmt: skip
+    """:func:`attention` of q (B, H, L, d) and k, v (B, H or one for a group of them, S, d).
+
+    ``mask``, broadcast to (B, H, L, S), is True where a query may look, or is added to the scores; ``is_causal``
+    lets it look at itself and what is before. A query that may look nowhere gets zeros.
+    """
     if is_causal and (need_weights or mask is not None):
         earlier = q.new_ones(q.shape[-2], k.shape[-2]).tril().bool()
-        mask, is_causal = earlier if mask is None else mask & earlier, False
-    weights = None
+        mask = earlier if mask is None else mask & earlier
+        is_causal = False
+    groups, weights = q.shape[1] // k.shape[1], None
     if not need_weights:
-        context = F.scaled_dot_product_attention(q, k, v, mask, dropout_p, is_causal)
+        context = F.scaled_dot_product_attention(
+            q, k, v, mask, dropout_p, is_causal, scale=scale, enable_gqa=groups > 1
+        )
     else:
-        scores = q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1])  # (B, H, L, S)
+        k, v = (x.repeat_interleave(groups, 1) if groups > 1 else x for x in (k, v))
+        scores = (
+            q @ k.transpose(-2, -1) * (1 / math.sqrt(q.shape[-1]) if scale is None else scale)
+        )  # (B, H, L, S)
+        if mask is not None and mask.is_floating_point():
+            bias, mask = mask, mask > -math.inf
+            scores = scores + bias.masked_fill(~mask, 0.0)
         if mask is not None:
             scores = scores.masked_fill(~mask, -1e4 if scores.element_size() == 2 else -1e30)
         weights = F.softmax(scores, dim=-1)

@@ -11,9 +11,8 @@ from typing import Any, ClassVar
 
 from .. import nn
 from ..functions.creation import arange
-from ..nn import functional as F
 from ..tensor import Tensor
-from .attention import key_mask, token_ids
+from .attention import key_mask, of_heads, token_ids
 from .configuration import PretrainedConfig, activation
 from .generation import Generation
 from .outputs import HeadOutput, ModelOutput, next_token_loss
@@ -133,8 +132,8 @@ class LlamaAttention(nn.Module):
         self.p = config.attention_dropout
 
     def forward(
-        self, x: Tensor, rotary: nn.Module, positions: Tensor | None, mask: Tensor | None, cache: Any
-    ) -> Tensor:
+        self, x: Tensor, rotary: nn.Module, positions: Tensor | None, mask: Tensor | None, cache: Any, need_weights: bool
+    ) -> tuple[Tensor, Tensor | None]:  # fmt: skip
         def heads(y: Tensor) -> Tensor:  # → (B, heads, T, head_dim)
             return y.unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
 
@@ -142,13 +141,10 @@ class LlamaAttention(nn.Module):
         k = rotary(heads(self.k_proj(x)), positions)
         v = heads(self.v_proj(x))
         if cache is not None:
-            mixed = cache.attend(self.layer, q, k, v)
-        else:
-            p = self.p if self.training else 0.0
-            mixed = F.scaled_dot_product_attention(
-                q, k, v, mask, p, is_causal=mask is None, enable_gqa=self.groups != self.heads
-            )
-        return self.o_proj(mixed.transpose(1, 2).flatten(2))
+            return self.o_proj(cache.attend(self.layer, q, k, v).transpose(1, 2).flatten(2)), None
+        p = self.p if self.training else 0.0
+        context, weights = of_heads(q, k, v, mask, p, need_weights, is_causal=mask is None)
+        return self.o_proj(context), weights
 
 
 class LlamaMLP(nn.SwiGLU):
@@ -171,9 +167,10 @@ class LlamaDecoderLayer(nn.Module):
         self.input_layernorm = nn.RMSNorm(config.hidden_size, config.rms_norm_eps)
         self.post_attention_layernorm = nn.RMSNorm(config.hidden_size, config.rms_norm_eps)
 
-    def forward(self, x: Tensor, *where: Any) -> Tensor:
-        h = x + self.self_attn(self.input_layernorm(x), *where)
-        return h + self.mlp(self.post_attention_layernorm(h))
+    def forward(self, x: Tensor, *where: Any) -> tuple[Tensor, Tensor | None]:
+        y, weights = self.self_attn(self.input_layernorm(x), *where)
+        h = x + y
+        return h + self.mlp(self.post_attention_layernorm(h)), weights
 
 
 class LlamaPreTrained(PreTrained):
@@ -201,21 +198,26 @@ class LlamaModel(LlamaPreTrained):
 
     def forward(
         self, input_ids: Any, attention_mask: Any = None, position_ids: Any = None, *, cache: nn.KVCache | None = None,
-        output_hidden_states: bool = False,
+        output_attentions: bool = False, output_hidden_states: bool = False,
     ) -> ModelOutput:  # fmt: skip
         ids = token_ids(input_ids, self.config.max_position_embeddings)
         if cache is not None and position_ids is None:
             position_ids = cache.positions(ids.shape[1])
         mask = None if cache is not None else self._mask(attention_mask, ids)
         x = self.embed_tokens(ids)
-        states = [x]
+        states, attentions = [x], []
         for layer in self.layers:
-            x = layer(x, self.rotary_emb, position_ids, mask, cache)
+            x, weights = layer(x, self.rotary_emb, position_ids, mask, cache, output_attentions)
             states.append(x)
+            attentions.append(weights)
         states[-1] = x = self.norm(x)
         if cache is not None:
             cache.advance(ids.shape[1])
-        return ModelOutput(x, tuple(states) if output_hidden_states else None, None)
+        return ModelOutput(
+            x,
+            tuple(states) if output_hidden_states else None,
+            tuple(attentions) if output_attentions else None,
+        )
 
     def _mask(self, attention_mask: Any, ids: Tensor) -> Tensor | None:
         """True where a query may look; None where that is everywhere before it."""

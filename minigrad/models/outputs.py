@@ -37,6 +37,16 @@ class HeadOutput(NamedTuple):
     attentions: tuple[Tensor, ...] | None = None
 
 
+class SourceOutput(NamedTuple):
+    """Of a model that reads a source and writes a target, of S and T tokens, with every layer's weights."""
+
+    loss: Tensor | None
+    logits: Tensor  # (B, T, V)
+    encoder_attentions: tuple[Tensor, ...] | None = None  # each (B, H, S, S)
+    decoder_attentions: tuple[Tensor, ...] | None = None  # (B, H, T, T)
+    cross_attentions: tuple[Tensor, ...] | None = None  # (B, H, T, S)
+
+
 class QuestionAnsweringOutput(NamedTuple):
     """For each token how likely the answer starts, and ends, there: (B, T) each."""
 

@@ -10,13 +10,12 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from .. import nn
-from ..nn import functional as F
 from ..nn import init
 from ..tensor import Tensor
-from .attention import key_mask, token_ids
+from .attention import key_mask, of_heads, token_ids
 from .configuration import PretrainedConfig, activation
 from .generation import FromSource
-from .outputs import HeadOutput, as_labels, token_loss
+from .outputs import SourceOutput, as_labels, token_loss
 from .pretrained import PreTrained
 
 _ANY_LENGTH = 1 << 20  # positions are distances
@@ -78,13 +77,14 @@ class T5Attention(nn.Module):
         return self.heads_of(self.k(memory)), self.heads_of(self.v(memory))
 
     def forward(
-        self, x: Tensor, keys: Tensor, values: Tensor, bias: Tensor | None, causal: bool = False
+        self, x: Tensor, keys: Tensor, values: Tensor, bias: Any, weights: list[Any] | None
     ) -> Tensor:
         p = self.p if self.training else 0.0
-        mixed = F.scaled_dot_product_attention(
-            self.heads_of(self.q(x)), keys, values, bias, p, causal, scale=1.0
-        )
-        return self.o(mixed.transpose(1, 2).flatten(2))
+        asked = weights is not None
+        mixed, found = of_heads(self.heads_of(self.q(x)), keys, values, bias, p, asked, scale=1.0)
+        if weights is not None:
+            weights.append(found)
+        return self.o(mixed)
 
 
 class T5FeedForward(nn.Module):
@@ -129,19 +129,21 @@ class T5Block(nn.Module):
         self.layer = nn.ModuleList([own, *other, T5Part(config, "DenseReluDense", T5FeedForward(config))])
 
     def forward(
-        self, x: Tensor, bias: Any, source: Any = None, source_bias: Any = None, cache: Any = None, i: int = 0
-    ) -> Tensor:
+        self, x: Tensor, bias: Any, source: Any = None, source_bias: Any = None, cache: Any = None, i: int = 0,
+        weights: Any = (None, None),
+    ) -> Tensor:  # fmt: skip
         own, part = self.layer[0].SelfAttention, self.layer[0]
         y = part.layer_norm(x)
         if cache is None:
-            y = own(y, *own.keys_values(y), bias)
+            y = own(y, *own.keys_values(y), bias, weights[0])
         else:
             mixed = cache.attend(i, own.heads_of(own.q(y)), *own.keys_values(y), scale=1.0, bias=bias)
             y = own.o(mixed.transpose(1, 2).flatten(2))
         x = x + part.dropout(y)
         if source is not None:
             part = self.layer[1]
-            x = x + part.dropout(part.EncDecAttention(part.layer_norm(x), *source, source_bias))
+            y = part.EncDecAttention(part.layer_norm(x), *source, source_bias, weights[1])
+            x = x + part.dropout(y)
         part = self.layer[-1]
         return x + part.dropout(part.DenseReluDense(part.layer_norm(x)))
 
@@ -162,8 +164,9 @@ class T5Stack(nn.Module):
         return [block.layer[1].EncDecAttention.keys_values(memory) for block in self.block]
 
     def forward(
-        self, ids: Tensor, mask: Any = None, sources: Any = None, source_bias: Any = None, cache: Any = None
-    ) -> Tensor:
+        self, ids: Tensor, mask: Any = None, sources: Any = None, source_bias: Any = None, cache: Any = None,
+        weights: Any = (None, None),
+    ) -> Tensor:  # fmt: skip
         positions = self.block[0].layer[0].SelfAttention.positions
         if cache is not None:
             bias = positions.by_distance(cache.length)
@@ -175,7 +178,7 @@ class T5Stack(nn.Module):
                 bias = bias.masked_fill(~mask, -math.inf)
         x = self.dropout(self.embed_tokens(ids))
         for i, block in enumerate(self.block):
-            x = block(x, bias, sources and sources[i], source_bias, cache, i)
+            x = block(x, bias, sources and sources[i], source_bias, cache, i, weights)
         if cache is not None:
             cache.advance(ids.shape[1])
         return self.dropout(self.final_layer_norm(x))
@@ -205,21 +208,31 @@ class T5ForConditionalGeneration(PreTrained, FromSource):
     def start(self) -> Any:
         return self.config.decoder_start_token_id
 
-    def encoded(self, ids: Tensor, mask: Tensor | None, places: Tensor | None = None) -> Tensor:
-        return self.encoder(ids, mask)  # whose positions are distances
+    def encoded(
+        self, ids: Tensor, mask: Tensor | None, places: Tensor | None = None, weights: Any = None
+    ) -> Tensor:
+        return self.encoder(ids, mask, weights=(weights, None))  # whose positions are distances
 
     def sources(self, memory: Tensor) -> list[tuple[Tensor, Tensor]]:
         return self.decoder.sources(memory)
 
-    def decoded(self, ids: Tensor, sources: Any, mask: Any, cache: nn.KVCache | None = None) -> Tensor:
-        return self.decoder(ids, None, sources, mask, cache)
+    def decoded(
+        self,
+        ids: Tensor,
+        sources: Any,
+        mask: Any,
+        cache: nn.KVCache | None = None,
+        weights: Any = (None, None),
+    ) -> Tensor:
+        return self.decoder(ids, None, sources, mask, cache, weights)
 
     def logits_of(self, states: Tensor) -> Tensor:
         return self.lm_head(self.factor * states)
 
     def forward(
-        self, input_ids: Any, attention_mask: Any = None, decoder_input_ids: Any = None, *, labels: Any = None
-    ) -> HeadOutput:
+        self, input_ids: Any, attention_mask: Any = None, decoder_input_ids: Any = None, *, labels: Any = None,
+        output_attentions: bool = False,
+    ) -> SourceOutput:  # fmt: skip
         if decoder_input_ids is None:
             if labels is None:
                 raise ValueError(
@@ -229,8 +242,10 @@ class T5ForConditionalGeneration(PreTrained, FromSource):
         ids = token_ids(input_ids, _ANY_LENGTH)
         target = token_ids(decoder_input_ids, _ANY_LENGTH, "decoder_input_ids")
         mask = key_mask(attention_mask, ids)
-        logits = self.logits_of(self.decoded(target, self.sources(self.encoded(ids, mask)), mask))
-        return HeadOutput(token_loss(logits, labels), logits)
+        weights: Any = ([], [], []) if output_attentions else (None, None, None)
+        sources = self.sources(self.encoded(ids, mask, weights=weights[0]))
+        logits = self.logits_of(self.decoded(target, sources, mask, weights=weights[1:]))
+        return SourceOutput(token_loss(logits, labels), logits, *(w and tuple(w) for w in weights))
 
     def new_cache(self, batch: int, length: int, **how: Any) -> nn.KVCache:
         c = self.config

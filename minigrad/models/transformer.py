@@ -16,7 +16,7 @@ from ..tensor import Tensor
 from .attention import attention, key_mask, token_ids
 from .configuration import PretrainedConfig, activation
 from .generation import FromSource
-from .outputs import HeadOutput, as_labels
+from .outputs import SourceOutput, as_labels
 from .pretrained import PreTrained
 
 
@@ -94,17 +94,15 @@ class Layer(nn.Module):
         return x + self.dropout(part(norm(x))) if self.norm_first else norm(x + self.dropout(part(x)))
 
     def forward(self, x: Tensor, mask: Any, source: Any = None, source_mask: Any = None, cache: Any = None, i: int = 0,
-                weights: Any = None) -> Tensor:  # fmt: skip
+                weights: Any = (None, None)) -> Tensor:  # fmt: skip
         own, other = self.attention, self.source_attention
         if cache is not None:
             x = self.added(x, 0, lambda y: own.step(y, cache, i))
         else:
             causal = other is not None
-            x = self.added(
-                x, 0, lambda y: own(y, own.key(y), own.value(y), mask, causal, None if causal else weights)
-            )
+            x = self.added(x, 0, lambda y: own(y, own.key(y), own.value(y), mask, causal, weights[0]))
         if other is not None:
-            x = self.added(x, 1, lambda y: other(y, *source, source_mask, False, weights))
+            x = self.added(x, 1, lambda y: other(y, *source, source_mask, False, weights[1]))
         return self.added(x, -1, lambda y: self.down(self.dropout(self.act(self.up(y)))))
 
 
@@ -113,8 +111,8 @@ class TransformerForTranslation(PreTrained, FromSource):
 
     ``labels`` (B, T), -100 where none is asked for, are the target with its end; ``decoder_input_ids`` are they after the
     token that begins a text unless given. The table of words is the source's, the target's and, times √D, the output
-    layer's (section 3.4); positions are sinusoids. ``attention_mask`` (B, S) is 0 at padding. With ``output_attentions``
-    the decoder's weights of the source, a layer each, (B, heads, T, S), are returned.
+    layer's (section 3.4); positions are sinusoids. ``attention_mask`` (B, S) is 0 at padding. ``output_attentions``
+    asks for the weights of all layers.
     """
 
     config_class = TransformerConfig
@@ -146,18 +144,22 @@ class TransformerForTranslation(PreTrained, FromSource):
     def logits_of(self, states: Tensor) -> Tensor:
         return F.linear(states, self.words.weight)
 
-    def encoded(self, ids: Tensor, mask: Tensor | None, places: Tensor | None = None) -> Tensor:
+    def encoded(
+        self, ids: Tensor, mask: Tensor | None, places: Tensor | None = None, weights: Any = None
+    ) -> Tensor:
         """The source's states, (B, S, D)."""
         x = self.embedded(ids, places)
         for layer in self.encoder:
-            x = layer(x, mask)
+            x = layer(x, mask, weights=(weights, None))
         return self.encoder_norm(x)
 
     def sources(self, memory: Tensor) -> list[tuple[Tensor, Tensor]]:
         """Each decoder layer's keys and values of the source."""
         return [(a.key(memory), a.value(memory)) for a in (layer.source_attention for layer in self.decoder)]
 
-    def decoded(self, ids: Tensor, sources: Any, mask: Any, cache: Any = None, weights: Any = None) -> Tensor:
+    def decoded(
+        self, ids: Tensor, sources: Any, mask: Any, cache: Any = None, weights: Any = (None, None)
+    ) -> Tensor:
         """The target's states, (B, T, D)."""
         x = self.embedded(ids, None if cache is None else cache.positions(ids.shape[1]))
         for i, layer in enumerate(self.decoder):
@@ -169,7 +171,7 @@ class TransformerForTranslation(PreTrained, FromSource):
     def forward(
         self, input_ids: Any, attention_mask: Any = None, decoder_input_ids: Any = None, *, labels: Any = None,
         output_attentions: bool = False,
-    ) -> HeadOutput:  # fmt: skip
+    ) -> SourceOutput:  # fmt: skip
         if decoder_input_ids is None:
             if labels is None:
                 raise ValueError(
@@ -177,17 +179,18 @@ class TransformerForTranslation(PreTrained, FromSource):
                 )
             decoder_input_ids = self.moved_right(as_labels(labels))
         most = self.config.max_position_embeddings
-        weights: list[Any] | None = [] if output_attentions else None
+        weights: Any = ([], [], []) if output_attentions else (None, None, None)
         ids, target = token_ids(input_ids, most), token_ids(decoder_input_ids, most, "decoder_input_ids")
         mask = key_mask(attention_mask, ids)
-        states = self.decoded(target, self.sources(self.encoded(ids, mask)), mask, weights=weights)
+        sources = self.sources(self.encoded(ids, mask, weights=weights[0]))
+        states = self.decoded(target, sources, mask, weights=weights[1:])
         logits = self.logits_of(states)
         loss = None
         if labels is not None:
             loss = F.cross_entropy(
                 logits.flatten(0, 1), as_labels(labels).flatten(), label_smoothing=self.config.label_smoothing
             )
-        return HeadOutput(loss, logits, None, None if weights is None else tuple(weights))
+        return SourceOutput(loss, logits, *(w and tuple(w) for w in weights))
 
     def new_cache(self, batch: int, length: int, **how: Any) -> nn.KVCache:
         c = self.config
