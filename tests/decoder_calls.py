@@ -19,11 +19,15 @@ _T5 = {
 }  # fmt: skip
 _ROPE = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
          "original_max_position_embeddings": 16, "rope_theta": 500.0}  # fmt: skip
+_YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 16, "rope_theta": 50.0}
 DECODERS = {  # by a name: the class's beginning, its configuration
     "Llama": ("Llama", _LLAMA),
     "Llama 3": ("Llama", _LLAMA | {"rope_parameters": _ROPE, "attention_bias": True, "mlp_bias": True, "head_dim": 6}),
     "Mistral": ("Mistral", _LLAMA | {"sliding_window": 4}),
     "Qwen2": ("Qwen2", _LLAMA | {"tie_word_embeddings": True}),
+    "YaRN": ("Llama", _LLAMA | {"rope_parameters": _YARN, "head_dim": 12}),
+    "GPT-2, scaled": ("GPT2", {"n_embd": 16, "n_layer": 2, "n_head": 2, "n_positions": 32, "scale_attn_weights": False,
+                               "scale_attn_by_inverse_layer_idx": True}),
     "GPT-2": ("GPT2", {"n_embd": 16, "n_layer": 2, "n_head": 2, "n_positions": 32}),
     "T5": ("T5", _T5),
     "T5 v1.1": ("T5", _T5 | {"feed_forward_proj": "gated-gelu"}),

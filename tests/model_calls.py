@@ -93,10 +93,32 @@ def inputs(name, padded=True):
     return given | ({"labels": labels[head]} if head in labels else {})
 
 
-def ran(library, tensor, name, padded=True, **changes):
+READERS = {  # decoders that read another model's states
+    "BertModel": {"is_decoder": True},
+    "BertForMaskedLM": {"is_decoder": True},
+    "RobertaForMaskedLM": {"is_decoder": True},
+    "GPT2LMHeadModel": {"scale_attn_by_inverse_layer_idx": True},
+}
+
+
+def source():
+    """Those states, and which of them may be looked at."""
+    there = np.arange(5) < np.array([5, 2, 4])[:, None]
+    return {
+        "encoder_hidden_states": values("source", (3, 5, 16)),
+        "encoder_attention_mask": there.astype(np.int64),
+    }
+
+
+def read(library, tensor, name, **changes):
+    """As ``ran``, of the decoder of that name."""
+    return ran(library, tensor, name, True, source(), **READERS[name], add_cross_attention=True, **changes)
+
+
+def ran(library, tensor, name, padded=True, more=None, **changes):
     """Loss, outputs, states and attentions by name, and the gradient of every parameter."""
     model = make(library, tensor, name, **changes)
-    given = {k: tensor(v) for k, v in inputs(name, padded).items()}
+    given = {k: tensor(v) for k, v in (inputs(name, padded) | (more or {})).items()}
     out = model(**given, output_attentions=True, output_hidden_states=True)
     loss = getattr(out, "loss", None)
     if loss is None:
@@ -108,8 +130,8 @@ def ran(library, tensor, name, padded=True, **changes):
     for field in ("last_hidden_state", "pooler_output", "logits", "start_logits", "end_logits"):
         if getattr(out, field, None) is not None:
             result[field] = array(getattr(out, field).detach())
-    for field in ("hidden_states", "attentions"):
-        for i, part in enumerate(getattr(out, field)):
+    for field in ("hidden_states", "attentions", "cross_attentions"):
+        for i, part in enumerate(getattr(out, field, None) or ()):
             result[f"{field}.{i}"] = array(part.detach())
     result |= {f"grad {k}": array(p.grad) for k, p in model.named_parameters() if p.grad is not None}
     return result

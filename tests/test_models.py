@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 import pytest
-from model_calls import MODELS, SIZES, config, inputs, make, near, ran
+from model_calls import MODELS, READERS, SIZES, config, inputs, make, near, ran, read, source
 from transformers_answers import KEPT, print_of
 
 import minigrad
@@ -28,6 +28,26 @@ def test_numbers_and_gradients_are_those_kept_of_transformers(name):
     for key, (shape, *sums) in kept.items():
         got_shape, *got = print_of(ours[key])
         assert got_shape == shape and np.allclose(got, sums, **near(name)), key
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_a_decoder_that_reads_another_models_states_has_the_numbers_kept_of_transformers(name):
+    ours, kept = read(models, minigrad.tensor, name), KEPT_ANSWERS[f"{name}, reading"]
+    assert ours.keys() - kept.keys() <= {
+        "cross_attentions.0",
+        "cross_attentions.1",
+    }  # transformers' heads drop them
+    for key, (shape, *sums) in kept.items():
+        got_shape, *got = print_of(ours[key])
+        assert got_shape == shape and np.allclose(got, sums, **near(name)), key
+
+
+def test_states_are_read_only_by_a_model_made_for_it():
+    for name in ("BertModel", "GPT2LMHeadModel"):
+        with pytest.raises(
+            ValueError, match=r"no cross attention; make it of a .*with add_cross_attention=True"
+        ):
+            make(models, minigrad.tensor, name)(**inputs(name), **source())
 
 
 @pytest.mark.parametrize("name", BASES)

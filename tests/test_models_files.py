@@ -508,7 +508,7 @@ def test_keys_that_are_not_known_are_written_back(tmp_path):
         ({"model_type": "bert"}, ValueError, "names no architectures; use a class's own from_pretrained"),
         ({"model_type": "bert", "hidden_size": "768"}, ValueError, "BertConfig: hidden_size: expected int, got str '768'"),
         ({"model_type": "bert", "num_hidden_layers": True}, ValueError, "num_hidden_layers: expected int, got bool"),
-        ({"model_type": "bert", "is_decoder": True}, ValueError, "is_decoder: expected False, the only one here, got True"),
+        ({"model_type": "bert", "add_cross_attention": True}, ValueError, "add_cross_attention: a decoder's; set is_decoder as well"),
         ({"model_type": "bert", "position_embedding_type": "relative_key"}, ValueError, "position_embedding_type: expected 'absolute'"),
         ({"model_type": "bert", "vocab_size": -1}, ValueError, "vocab_size: expected at least 1, got -1"),
         ({"model_type": "bert", "num_hidden_layers": 0}, ValueError, "num_hidden_layers: expected at least 1, got 0"),

@@ -7,7 +7,7 @@ import warnings
 import numpy as np
 import pytest
 from beside_transformers import torch, transformers
-from model_calls import MODELS, config, inputs, make, near, ran
+from model_calls import MODELS, READERS, config, inputs, make, near, ran, read
 
 import minigrad
 from minigrad import models
@@ -20,6 +20,14 @@ def test_numbers_and_gradients_are_transformers(name, padded):
     ours = ran(models, minigrad.tensor, name, padded)
     theirs = ran(transformers, torch.tensor, name, padded, attn_implementation="eager")
     assert ours.keys() == theirs.keys()
+    for key, value in theirs.items():
+        assert np.allclose(ours[key], value, **near(name)), key
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_decoders_that_read_have_transformers_numbers(name):
+    ours = read(models, minigrad.tensor, name)
+    theirs = read(transformers, torch.tensor, name, attn_implementation="eager")
     for key, value in theirs.items():
         assert np.allclose(ours[key], value, **near(name)), key
 

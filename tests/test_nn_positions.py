@@ -94,8 +94,28 @@ def test_scaled_rotations():
     share = (64 * theta[1] / (2 * math.pi) - 1) / 3  # between its two bounds
     assert 0 < share < 1
     assert angles[1] == pytest.approx(theta[1] * (share + (1 - share) / 8), rel=1e-5)
-    with pytest.raises(ValueError, match="default, linear or llama3, got 'yarn'"):
-        nn.RotaryEmbedding(8, 32, scaling={"rope_type": "yarn"})
+    dynamic = nn.RotaryEmbedding(8, 32, scaling={"rope_type": "dynamic", "factor": 2.0})
+    assert (dynamic.cos == plain.cos).all() and (dynamic.sin == plain.sin).all()
+    with pytest.raises(ValueError, match="default, linear, llama3, yarn or dynamic, got 'longrope'"):
+        nn.RotaryEmbedding(8, 32, scaling={"rope_type": "longrope"})
+
+
+def test_yarn_divides_slow_channels_alone_and_makes_longer():
+    how = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 64, "beta_fast": 4, "truncate": False}  # fmt: skip
+    yarn = nn.RotaryEmbedding(16, 256, base=100.0, scaling=how)
+    longer = 0.1 * math.log(4) + 1
+    np.testing.assert_allclose(np.hypot(yarn.cos, yarn.sin), longer, rtol=1e-6)
+    theta = 100.0 ** (-np.arange(8) / 8)
+    found = np.arctan2(yarn.sin.numpy()[1], yarn.cos.numpy()[1]) / theta
+    turns = 64 * theta / (2 * math.pi)
+    assert found[turns > 4] == pytest.approx(1.0) and found[turns < 1] == pytest.approx(0.25)
+    between = (turns < 4) & (turns > 1)
+    share = np.log(4 / turns) / math.log(4)  # the ramp is over channels, whose turns fall as a power
+    assert between.sum() == 3 and found[between] == pytest.approx((1 - share + share / 4)[between], rel=1e-5)
+    for changes, factor in (({"attention_factor": 1.5}, 1.5), ({"mscale": 2.0, "mscale_all_dim": 1.0}, (0.2 * math.log(4) + 1) / longer),
+                            ({"factor": None}, longer), ({"factor": 1.0}, 1.0)):  # fmt: skip
+        other = nn.RotaryEmbedding(16, 256, base=100.0, scaling=how | changes)
+        assert other.cos[0, 0].item() == pytest.approx(factor, rel=1e-6)
 
 
 def test_alibi_has_the_papers_slopes_and_grows_with_distance():

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import decoder_calls
 import numpy as np
-from model_calls import MODELS, ran
+from model_calls import MODELS, READERS, ran, read
 
 KEPT = Path(__file__).with_suffix(".json")
 DECODERS_KEPT = Path(__file__).with_name("decoder_answers.json")
@@ -34,6 +34,9 @@ def main():
         }
         for name in MODELS
     }
+    for name in READERS:
+        numbers = read(transformers, torch.tensor, name, attn_implementation="eager")
+        answers[f"{name}, reading"] = {k: print_of(v) for k, v in numbers.items()}
     versions = {"transformers": transformers.__version__, "torch": torch.__version__}
     lines = ",\n".join(
         f" {json.dumps(name)}: {{\n"

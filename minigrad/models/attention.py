@@ -11,31 +11,32 @@ from ..tensor import Tensor, as_tensor
 
 def attention(
     query: Tensor, key: Tensor, value: Tensor, heads: int, mask: Tensor | None, dropout_p: float = 0.0,
-    need_weights: bool = False, is_causal: bool = False, scale: float | None = None,
-) -> tuple[Tensor, Tensor | None]:  # fmt: skip
-    """softmax(QKᵀ/√d) V in each head, side by side (Vaswani et al., 2017, 3.2.2): (B, T, H·d) three times.
+    weights: list[Tensor] | None = None, is_causal: bool = False, scale: float | None = None,
+) -> Tensor:  # fmt: skip
+    """softmax(QKᵀ/√d) V in each head, side by side (Vaswani et al., 2017, 3.2.2): (B, T, H·d) three times, as is the result.
 
-    Returns the context (B, L, H·d) and, if asked for, the weights (B, H, L, S), else None; see :func:`of_heads`.
+    For the rest see :func:`of_heads`.
     """
     q, k, v = (x.unflatten(-1, (heads, -1)).transpose(1, 2) for x in (query, key, value))  # (B, H, T, d)
-    return of_heads(q, k, v, mask, dropout_p, need_weights, is_causal, scale)
+    return of_heads(q, k, v, mask, dropout_p, weights, is_causal, scale)
 
 
 def of_heads(
-    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, dropout_p: float = 0.0, need_weights: bool = False,
-    is_causal: bool = False, scale: float | None = None,
-) -> tuple[Tensor, Tensor | None]:  # fmt: skip
+    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, dropout_p: float = 0.0,
+    weights: list[Tensor] | None = None, is_causal: bool = False, scale: float | None = None,
+) -> Tensor:  # fmt: skip
     """:func:`attention` of q (B, H, L, d) and k, v (B, H or one for a group of them, S, d).
 
     ``mask``, broadcast to (B, H, L, S), is True where a query may look, or is added to the scores; ``is_causal``
-    lets it look at itself and what is before. A query that may look nowhere gets zeros.
+    lets it look at itself and what is before. A query that may look nowhere gets zeros. Where there is a list of
+    ``weights`` those after dropout, (B, H, L, S), become its last.
     """
-    if is_causal and (need_weights or mask is not None):
+    if is_causal and (weights is not None or mask is not None):
         earlier = q.new_ones(q.shape[-2], k.shape[-2]).tril().bool()
         mask = earlier if mask is None else mask & earlier
         is_causal = False
-    groups, weights = q.shape[1] // k.shape[1], None
-    if not need_weights:
+    groups = q.shape[1] // k.shape[1]
+    if weights is None:
         context = F.scaled_dot_product_attention(
             q, k, v, mask, dropout_p, is_causal, scale=scale, enable_gqa=groups > 1
         )
@@ -49,12 +50,12 @@ def of_heads(
             scores = scores + bias.masked_fill(~mask, 0.0)
         if mask is not None:
             scores = scores.masked_fill(~mask, -1e4 if scores.element_size() == 2 else -1e30)
-        weights = F.softmax(scores, dim=-1)
+        shares = F.softmax(scores, dim=-1)
         if mask is not None:
-            weights = weights.masked_fill(~mask, 0.0)
-        weights = F.dropout(weights, dropout_p, dropout_p > 0)
-        context = weights @ v
-    return context.transpose(1, 2).flatten(2), weights
+            shares = shares.masked_fill(~mask, 0.0)
+        weights.append(F.dropout(shares, dropout_p, dropout_p > 0))
+        context = weights[-1] @ v
+    return context.transpose(1, 2).flatten(2)
 
 
 def token_ids(input_ids: Any, positions: int, name: str = "input_ids") -> Tensor:
@@ -98,3 +99,13 @@ def key_mask(attention_mask: Any, ids: Tensor) -> Tensor | None:
                          f"of ({batch}, {length}), got {tuple(mask.shape)}")  # fmt: skip
     mask = mask != 0
     return mask[:, None, None, :] if mask.ndim == 2 else mask[:, None]
+
+
+def sources(config: Any, states: Tensor | None, mask: Any) -> tuple[Tensor | None, Tensor | None]:
+    """Another model's states (B, S, D) for cross attention, and where they may be looked at."""
+    if states is None:
+        return None, None
+    if not config.add_cross_attention:
+        raise ValueError(f"encoder_hidden_states: this model has no cross attention; make it of a {type(config).__name__} "
+                         f"with add_cross_attention=True")  # fmt: skip
+    return states, key_mask(mask, states[..., 0])

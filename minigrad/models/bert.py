@@ -11,13 +11,14 @@ from typing import Any, ClassVar
 from .. import nn
 from ..functions.creation import arange, zeros_like
 from ..tensor import Tensor
-from .attention import attention, beside, key_mask, token_ids
+from .attention import attention, beside, key_mask, sources, token_ids
 from .configuration import PretrainedConfig, activation
 from .outputs import (
     HeadOutput,
     ModelOutputWithPooling,
     QuestionAnsweringOutput,
     class_loss,
+    every,
     span_loss,
     token_loss,
 )
@@ -29,9 +30,7 @@ class BertConfig(PretrainedConfig):
     """BERT's sizes; the defaults are bert-base-uncased's."""
 
     model_type: ClassVar[str] = "bert"
-    only: ClassVar[dict[str, Any]] = {
-        "is_decoder": False, "add_cross_attention": False, "position_embedding_type": "absolute", "pruned_heads": {},
-    }  # fmt: skip
+    only: ClassVar[dict[str, Any]] = {"position_embedding_type": "absolute", "pruned_heads": {}}
 
     vocab_size: int = 30522
     hidden_size: int = 768
@@ -45,11 +44,17 @@ class BertConfig(PretrainedConfig):
     type_vocab_size: int = 2
     layer_norm_eps: float = 1e-12
     classifier_dropout: float | None = None
+    is_decoder: bool = False  # a token sees itself and those before it
+    add_cross_attention: bool = False  # and another model's states, encoder_hidden_states
     pad_token_id: int | None = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self.heads_divide(self.hidden_size, self.num_attention_heads)
+        if self.add_cross_attention and not self.is_decoder:
+            raise ValueError(
+                f"{type(self).__name__}: add_cross_attention: a decoder's; set is_decoder as well"
+            )
 
     @property
     def head_dropout(self) -> float:
@@ -78,18 +83,17 @@ class BertEmbeddings(nn.Module):
 
 
 class BertSelfAttention(nn.Module):
-    """Attention of x W_Q, x W_K, x W_V."""
+    """Attention of x W_Q, y W_K, y W_V: y is x, or another model's states."""
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
         self.heads, self.p = config.num_attention_heads, config.attention_probs_dropout_prob
-        self.query, self.key, self.value = (
-            nn.Linear(config.hidden_size, config.hidden_size) for _ in range(3)
-        )
+        width = config.hidden_size
+        self.query, self.key, self.value = (nn.Linear(width, width) for _ in range(3))
 
-    def forward(self, x: Tensor, mask: Tensor | None, need_weights: bool) -> tuple[Tensor, Tensor | None]:
+    def forward(self, x: Tensor, y: Tensor, mask: Any, weights: Any, causal: bool) -> Tensor:
         p = self.p if self.training else 0.0
-        return attention(self.query(x), self.key(x), self.value(x), self.heads, mask, p, need_weights)
+        return attention(self.query(x), self.key(y), self.value(y), self.heads, mask, p, weights, causal)
 
 
 class BertAddNorm(nn.Module):
@@ -106,16 +110,15 @@ class BertAddNorm(nn.Module):
 
 
 class BertAttention(nn.Module):
-    """h = LayerNorm(x + Attention(x) W_O)."""
+    """h = LayerNorm(x + Attention(x, y) W_O)."""
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
         self.self = BertSelfAttention(config)
         self.output = BertAddNorm(config, config.hidden_size)
 
-    def forward(self, x: Tensor, mask: Tensor | None, need_weights: bool) -> tuple[Tensor, Tensor | None]:
-        context, weights = self.self(x, mask, need_weights)
-        return self.output(context, x), weights
+    def forward(self, x: Tensor, y: Tensor, mask: Any, weights: Any, causal: bool = False) -> Tensor:
+        return self.output(self.self(x, y, mask, weights, causal), x)
 
 
 class BertDense(nn.Module):
@@ -134,33 +137,35 @@ class BertDense(nn.Module):
 
 
 class BertLayer(nn.Module):
-    """h = LayerNorm(x + Attention(x)); LayerNorm(h + act(h W₁ + b₁) W₂ + b₂)."""
+    """h = LayerNorm(x + Attention(x)), a decoder's to the source too; LayerNorm(h + act(h W₁ + b₁) W₂ + b₂)."""
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
-        self.attention = BertAttention(config)
+        self.attention, self.causal = BertAttention(config), config.is_decoder
+        if config.add_cross_attention:
+            self.crossattention = BertAttention(config)
         self.intermediate = BertDense(config, config.intermediate_size, config.hidden_act)
         self.output = BertAddNorm(config, config.intermediate_size)
 
-    def forward(self, x: Tensor, mask: Tensor | None, need_weights: bool) -> tuple[Tensor, Tensor | None]:
-        h, weights = self.attention(x, mask, need_weights)
-        return self.output(self.intermediate(h), h), weights
+    def forward(self, x: Tensor, mask: Any, source: Any, source_mask: Any, weights: Any) -> Tensor:
+        h = self.attention(x, x, mask, weights[0], self.causal)
+        if source is not None:
+            h = self.crossattention(h, source, source_mask, weights[1])
+        return self.output(self.intermediate(h), h)
 
 
 class BertEncoder(nn.Module):
-    """The layers, one after another; returns the states before the first and after each, and the weights of each."""
+    """The layers, one after another; returns the states before the first and after each."""
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
         self.layer = nn.ModuleList([BertLayer(config) for _ in range(config.num_hidden_layers)])
 
-    def forward(self, x: Tensor, mask: Tensor | None, need_weights: bool) -> tuple[list[Tensor], list[Any]]:
-        states, attentions = [x], []
+    def forward(self, x: Tensor, *how: Any) -> list[Tensor]:
+        states = [x]
         for layer in self.layer:
-            x, weights = layer(x, mask, need_weights)
-            states.append(x)
-            attentions.append(weights)
-        return states, attentions
+            states.append(layer(states[-1], *how))
+        return states
 
 
 class BertPreTrained(PreTrained):
@@ -174,7 +179,8 @@ class BertModel(BertPreTrained):
     """States (B, T, D) of tokens (B, T): embeddings, layers, and the pooled state of the first token.
 
     ``attention_mask`` (B, T) is 1 for tokens and 0 for padding, ``token_type_ids`` 0 for the first text of a pair
-    and 1 for the second.
+    and 1 for the second. A decoder with cross attention reads ``encoder_hidden_states`` (B, S, D) where
+    ``encoder_attention_mask`` (B, S) is 1.
     """
 
     embeddings_class: ClassVar[type[BertEmbeddings]] = BertEmbeddings
@@ -183,28 +189,24 @@ class BertModel(BertPreTrained):
         super().__init__(config)
         self.embeddings = self.embeddings_class(config)
         self.encoder = BertEncoder(config)
-        self.pooler = (  # tanh(x₀ W + b)
-            BertDense(config, config.hidden_size, "tanh") if add_pooling_layer else None
-        )
+        # tanh(x₀ W + b)
+        self.pooler = BertDense(config, config.hidden_size, "tanh") if add_pooling_layer else None
         self.longest = config.max_position_embeddings
 
     def forward(
         self, input_ids: Any, attention_mask: Any = None, token_type_ids: Any = None, position_ids: Any = None,
-        *, output_attentions: bool = False, output_hidden_states: bool = False,
+        *, encoder_hidden_states: Tensor | None = None, encoder_attention_mask: Any = None,
+        output_attentions: bool = False, output_hidden_states: bool = False,
     ) -> ModelOutputWithPooling:  # fmt: skip
         ids = token_ids(input_ids, self.longest)
-        kinds, places = (
-            beside(token_type_ids, ids, "token_type_ids"),
-            beside(position_ids, ids, "position_ids"),
-        )
-        x = self.embeddings(ids, kinds, places)
-        states, attentions = self.encoder(x, key_mask(attention_mask, ids), output_attentions)
-        return ModelOutputWithPooling(
-            states[-1],
-            None if self.pooler is None else self.pooler(states[-1][:, 0]),
-            tuple(states) if output_hidden_states else None,
-            tuple(attentions) if output_attentions else None,
-        )
+        kinds = beside(token_type_ids, ids, "token_type_ids")
+        x = self.embeddings(ids, kinds, beside(position_ids, ids, "position_ids"))
+        source = sources(self.config, encoder_hidden_states, encoder_attention_mask)
+        weights: Any = ([], []) if output_attentions else (None, None)
+        states = self.encoder(x, key_mask(attention_mask, ids), *source, weights)
+        pooled = None if self.pooler is None else self.pooler(states[-1][:, 0])
+        seen = every(states if output_hidden_states else None)
+        return ModelOutputWithPooling(states[-1], pooled, seen, *map(every, weights))
 
 
 class BertLMPredictionHead(nn.Module):
@@ -236,7 +238,7 @@ class BertForMaskedLM(BertPreTrained):
     def forward(self, input_ids: Any, *inputs: Any, labels: Any = None, **how: Any) -> HeadOutput:
         out = self.bert(input_ids, *inputs, **how)
         logits = self.cls["predictions"](out.last_hidden_state)
-        return HeadOutput(token_loss(logits, labels), logits, out.hidden_states, out.attentions)
+        return HeadOutput(token_loss(logits, labels), logits, *out[2:])
 
 
 class BertForSequenceClassification(BertPreTrained):

@@ -13,7 +13,15 @@ from ..functions.creation import arange
 from ..tensor import Tensor
 from .attention import attention, beside, key_mask, token_ids
 from .configuration import PretrainedConfig, activation
-from .outputs import HeadOutput, ModelOutput, QuestionAnsweringOutput, class_loss, span_loss, token_loss
+from .outputs import (
+    HeadOutput,
+    ModelOutput,
+    QuestionAnsweringOutput,
+    class_loss,
+    every,
+    span_loss,
+    token_loss,
+)
 from .pretrained import PreTrained
 
 _EPS = 1e-12  # of every LayerNorm; not in the configuration
@@ -76,12 +84,10 @@ class DistilBertSelfAttention(nn.Module):
             nn.Linear(config.dim, config.dim) for _ in range(4)
         )
 
-    def forward(self, x: Tensor, mask: Tensor | None, need_weights: bool) -> tuple[Tensor, Tensor | None]:
+    def forward(self, x: Tensor, mask: Tensor | None, weights: list[Tensor] | None) -> Tensor:
         p = self.p if self.training else 0.0
-        context, weights = attention(
-            self.q_lin(x), self.k_lin(x), self.v_lin(x), self.heads, mask, p, need_weights
-        )
-        return self.out_lin(context), weights
+        q, k, v = self.q_lin(x), self.k_lin(x), self.v_lin(x)
+        return self.out_lin(attention(q, k, v, self.heads, mask, p, weights))
 
 
 class FFN(nn.Module):
@@ -107,10 +113,9 @@ class TransformerBlock(nn.Module):
         self.attention, self.ffn = DistilBertSelfAttention(config), FFN(config)
         self.sa_layer_norm, self.output_layer_norm = (nn.LayerNorm(config.dim, _EPS) for _ in range(2))
 
-    def forward(self, x: Tensor, mask: Tensor | None, need_weights: bool) -> tuple[Tensor, Tensor | None]:
-        y, weights = self.attention(x, mask, need_weights)
-        h = self.sa_layer_norm(x + y)
-        return self.output_layer_norm(h + self.ffn(h)), weights
+    def forward(self, x: Tensor, mask: Tensor | None, weights: list[Tensor] | None) -> Tensor:
+        h = self.sa_layer_norm(x + self.attention(x, mask, weights))
+        return self.output_layer_norm(h + self.ffn(h))
 
 
 class DistilBertPreTrained(PreTrained):
@@ -136,17 +141,13 @@ class DistilBertModel(DistilBertPreTrained):
         ids = token_ids(input_ids, self.config.max_position_embeddings)
         mask = key_mask(attention_mask, ids)
         x = self.embeddings(ids, beside(position_ids, ids, "position_ids"))
-        states, attentions = [x], []
+        weights: list[Tensor] | None = [] if output_attentions else None
+        states = [x]
         blocks: Any = self.transformer["layer"]
         for block in blocks:
-            x, weights = block(x, mask, output_attentions)
+            x = block(x, mask, weights)
             states.append(x)
-            attentions.append(weights)
-        return ModelOutput(
-            x,
-            tuple(states) if output_hidden_states else None,
-            tuple(attentions) if output_attentions else None,
-        )
+        return ModelOutput(x, every(states if output_hidden_states else None), every(weights))
 
 
 class DistilBertForMaskedLM(DistilBertPreTrained):

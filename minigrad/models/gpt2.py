@@ -14,10 +14,10 @@ from .. import nn
 from ..functions.creation import arange, empty
 from ..nn import functional as F
 from ..tensor import Tensor
-from .attention import attention, beside, key_mask, token_ids
+from .attention import attention, beside, key_mask, sources, token_ids
 from .configuration import PretrainedConfig, activation
 from .generation import Generation
-from .outputs import HeadOutput, ModelOutput, next_token_loss
+from .outputs import HeadOutput, ModelOutput, every, next_token_loss
 from .pretrained import PreTrained
 
 
@@ -26,10 +26,7 @@ class GPT2Config(PretrainedConfig):
     """GPT-2's sizes; the defaults are those of its smallest, of 124 million parameters."""
 
     model_type: ClassVar[str] = "gpt2"
-    only: ClassVar[dict[str, Any]] = {
-        "scale_attn_weights": True, "scale_attn_by_inverse_layer_idx": False, "reorder_and_upcast_attn": False,
-        "add_cross_attention": False, "pruned_heads": {},
-    }  # fmt: skip
+    only: ClassVar[dict[str, Any]] = {"pruned_heads": {}}
 
     vocab_size: int = 50257
     n_positions: int = 1024
@@ -42,6 +39,10 @@ class GPT2Config(PretrainedConfig):
     embd_pdrop: float = 0.1
     attn_pdrop: float = 0.1
     layer_norm_epsilon: float = 1e-5
+    scale_attn_weights: bool = True  # scores times 1/√d
+    scale_attn_by_inverse_layer_idx: bool = False  # and times 1/(layer + 1)
+    reorder_and_upcast_attn: bool = False  # scores of halves in float32: as they always are here
+    add_cross_attention: bool = False  # to another model's states, encoder_hidden_states
     bias: bool = True  # False leaves out every bias, as nanoGPT can
     bos_token_id: int | None = 50256
     eos_token_id: int | list[int] | None = 50256
@@ -79,24 +80,36 @@ class Conv1D(nn.Module):
 
 
 class GPT2Attention(nn.Module):
-    """Attention(x W_Q, x W_K, x W_V) W_O, each token to itself and those before it; the first three are one matrix."""
+    """Attention(x W_Q, x W_K, x W_V) W_O, each token to itself and those before it; the first three are one matrix.
 
-    def __init__(self, config: GPT2Config, layer: int) -> None:
+    With ``cross`` keys and values are another model's states times one matrix, and all of them are seen.
+    """
+
+    def __init__(self, config: GPT2Config, layer: int, cross: bool = False) -> None:
         super().__init__()
-        self.layer, self.heads, self.p = layer, config.n_head, config.attn_pdrop
-        self.c_attn = Conv1D(3 * config.n_embd, config.n_embd, bias=config.bias)
+        self.layer, self.heads, self.p, self.cross = layer, config.n_head, config.attn_pdrop, cross
+        width = config.n_embd // config.n_head
+        self.scale = 1 / math.sqrt(width) if config.scale_attn_weights else 1.0
+        if config.scale_attn_by_inverse_layer_idx:
+            self.scale /= layer + 1
+        self.c_attn = Conv1D((2 if cross else 3) * config.n_embd, config.n_embd, bias=config.bias)
+        if cross:
+            self.q_attn = Conv1D(config.n_embd, config.n_embd, bias=config.bias)
         self.c_proj = Conv1D(config.n_embd, config.n_embd, residual=True, bias=config.bias)
         self.resid_dropout = nn.Dropout(config.resid_pdrop)
 
-    def forward(self, x: Tensor, mask: Any, need_weights: bool, cache: Any) -> tuple[Tensor, Tensor | None]:
-        q, k, v = self.c_attn(x).chunk(3, -1)
+    def forward(self, x: Tensor, mask: Any, weights: Any, cache: Any = None, source: Any = None) -> Tensor:
+        if self.cross:
+            q, (k, v) = self.q_attn(x), self.c_attn(source).chunk(2, -1)
+        else:
+            q, k, v = self.c_attn(x).chunk(3, -1)
         p = self.p if self.training else 0.0
         if cache is not None:
             q, k, v = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in (q, k, v))
-            context, weights = cache.attend(self.layer, q, k, v).transpose(1, 2).flatten(2), None
+            context = cache.attend(self.layer, q, k, v, self.scale).transpose(1, 2).flatten(2)
         else:
-            context, weights = attention(q, k, v, self.heads, mask, p, need_weights, is_causal=True)
-        return self.resid_dropout(self.c_proj(context)), weights
+            context = attention(q, k, v, self.heads, mask, p, weights, not self.cross, self.scale)
+        return self.resid_dropout(self.c_proj(context))
 
 
 class GPT2MLP(nn.Module):
@@ -114,18 +127,25 @@ class GPT2MLP(nn.Module):
 
 
 class GPT2Block(nn.Module):
-    """h = x + Attention(LayerNorm(x)); h + MLP(LayerNorm(h))."""
+    """h = x + Attention(LayerNorm(x)), with cross attention the same of the source; h + MLP(LayerNorm(h))."""
 
     def __init__(self, config: GPT2Config, layer: int) -> None:
         super().__init__()
         width, eps = config.n_embd, config.layer_norm_epsilon
         self.ln_1, self.ln_2 = (nn.LayerNorm(width, eps, bias=config.bias) for _ in range(2))
         self.attn, self.mlp = GPT2Attention(config, layer), GPT2MLP(config)
+        if config.add_cross_attention:
+            self.crossattention = GPT2Attention(config, layer, cross=True)
+            self.ln_cross_attn = nn.LayerNorm(width, eps, bias=config.bias)
 
-    def forward(self, x: Tensor, mask: Any, need_weights: bool, cache: Any) -> tuple[Tensor, Tensor | None]:
-        y, weights = self.attn(self.ln_1(x), mask, need_weights, cache)
-        h = x + y
-        return h + self.mlp(self.ln_2(h)), weights
+    def forward(
+        self, x: Tensor, mask: Any, cache: Any, source: Any, source_mask: Any, weights: Any
+    ) -> Tensor:
+        h = x + self.attn(self.ln_1(x), mask, weights[0], cache)
+        if source is not None:
+            y = self.ln_cross_attn(h)
+            h = h + self.crossattention(y, source_mask, weights[1], source=source)
+        return h + self.mlp(self.ln_2(h))
 
 
 class GPT2PreTrained(PreTrained):
@@ -148,7 +168,8 @@ class GPT2Model(GPT2PreTrained):
     """States (B, T, D) of tokens (B, T), each of those up to it; the last layer's are normalised.
 
     ``attention_mask`` (B, T) is 1 for tokens and 0 for padding. Padding on the left needs ``position_ids``. With a
-    ``cache`` the tokens are the next of its texts.
+    ``cache`` the tokens are the next of its texts. A model with cross attention reads ``encoder_hidden_states``
+    (B, S, D) where ``encoder_attention_mask`` (B, S) is 1.
     """
 
     def __init__(self, config: GPT2Config) -> None:
@@ -161,7 +182,8 @@ class GPT2Model(GPT2PreTrained):
 
     def forward(
         self, input_ids: Any, attention_mask: Any = None, position_ids: Any = None, *, cache: nn.KVCache | None = None,
-        output_attentions: bool = False, output_hidden_states: bool = False,
+        encoder_hidden_states: Tensor | None = None, encoder_attention_mask: Any = None, output_attentions: bool = False,
+        output_hidden_states: bool = False,
     ) -> ModelOutput:  # fmt: skip
         ids = token_ids(input_ids, self.config.n_positions)
         mask, places = key_mask(attention_mask, ids), beside(position_ids, ids, "position_ids")
@@ -170,19 +192,15 @@ class GPT2Model(GPT2PreTrained):
                 arange(ids.shape[1], device=ids.device) if cache is None else cache.positions(ids.shape[1])
             )
         x = self.drop(self.wte(ids) + self.wpe(places))
-        states, attentions = [x], []
+        source = sources(self.config, encoder_hidden_states, encoder_attention_mask)
+        weights: Any = ([], []) if output_attentions else (None, None)
+        states = [x]
         for block in self.h:
-            x, weights = block(x, mask, output_attentions, cache)
-            states.append(x)
-            attentions.append(weights)
-        states[-1] = self.ln_f(x)
+            states.append(block(states[-1], mask, cache, *source, weights))
+        states[-1] = self.ln_f(states[-1])
         if cache is not None:
             cache.advance(ids.shape[1])
-        return ModelOutput(
-            states[-1],
-            tuple(states) if output_hidden_states else None,
-            tuple(attentions) if output_attentions else None,
-        )
+        return ModelOutput(states[-1], every(states if output_hidden_states else None), *map(every, weights))
 
 
 class GPT2LMHeadModel(GPT2PreTrained, Generation):
@@ -204,7 +222,7 @@ class GPT2LMHeadModel(GPT2PreTrained, Generation):
     ) -> HeadOutput:
         out = self.transformer(input_ids, *inputs, **how)
         logits = self.lm_head(out.last_hidden_state[:, -logits_to_keep:])
-        return HeadOutput(next_token_loss(logits, labels), logits, out.hidden_states, out.attentions)
+        return HeadOutput(next_token_loss(logits, labels), logits, *out[1:])
 
     def new_cache(self, batch: int, length: int, **how: Any) -> nn.KVCache:
         c = self.config

@@ -15,7 +15,7 @@ from ..tensor import Tensor
 from .attention import key_mask, of_heads, token_ids
 from .configuration import PretrainedConfig, activation
 from .generation import Generation
-from .outputs import HeadOutput, ModelOutput, next_token_loss
+from .outputs import HeadOutput, ModelOutput, every, next_token_loss
 from .pretrained import PreTrained
 
 
@@ -132,8 +132,8 @@ class LlamaAttention(nn.Module):
         self.p = config.attention_dropout
 
     def forward(
-        self, x: Tensor, rotary: nn.Module, positions: Tensor | None, mask: Tensor | None, cache: Any, need_weights: bool
-    ) -> tuple[Tensor, Tensor | None]:  # fmt: skip
+        self, x: Tensor, rotary: nn.Module, positions: Tensor | None, mask: Tensor | None, cache: Any, weights: Any
+    ) -> Tensor:  # fmt: skip
         def heads(y: Tensor) -> Tensor:  # → (B, heads, T, head_dim)
             return y.unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
 
@@ -141,10 +141,9 @@ class LlamaAttention(nn.Module):
         k = rotary(heads(self.k_proj(x)), positions)
         v = heads(self.v_proj(x))
         if cache is not None:
-            return self.o_proj(cache.attend(self.layer, q, k, v).transpose(1, 2).flatten(2)), None
+            return self.o_proj(cache.attend(self.layer, q, k, v).transpose(1, 2).flatten(2))
         p = self.p if self.training else 0.0
-        context, weights = of_heads(q, k, v, mask, p, need_weights, is_causal=mask is None)
-        return self.o_proj(context), weights
+        return self.o_proj(of_heads(q, k, v, mask, p, weights, is_causal=mask is None))
 
 
 class LlamaMLP(nn.SwiGLU):
@@ -167,10 +166,9 @@ class LlamaDecoderLayer(nn.Module):
         self.input_layernorm = nn.RMSNorm(config.hidden_size, config.rms_norm_eps)
         self.post_attention_layernorm = nn.RMSNorm(config.hidden_size, config.rms_norm_eps)
 
-    def forward(self, x: Tensor, *where: Any) -> tuple[Tensor, Tensor | None]:
-        y, weights = self.self_attn(self.input_layernorm(x), *where)
-        h = x + y
-        return h + self.mlp(self.post_attention_layernorm(h)), weights
+    def forward(self, x: Tensor, *where: Any) -> Tensor:
+        h = x + self.self_attn(self.input_layernorm(x), *where)
+        return h + self.mlp(self.post_attention_layernorm(h))
 
 
 class LlamaPreTrained(PreTrained):
@@ -205,19 +203,15 @@ class LlamaModel(LlamaPreTrained):
             position_ids = cache.positions(ids.shape[1])
         mask = None if cache is not None else self._mask(attention_mask, ids)
         x = self.embed_tokens(ids)
-        states, attentions = [x], []
+        weights: list[Tensor] | None = [] if output_attentions else None
+        states = [x]
         for layer in self.layers:
-            x, weights = layer(x, self.rotary_emb, position_ids, mask, cache, output_attentions)
+            x = layer(x, self.rotary_emb, position_ids, mask, cache, weights)
             states.append(x)
-            attentions.append(weights)
         states[-1] = x = self.norm(x)
         if cache is not None:
             cache.advance(ids.shape[1])
-        return ModelOutput(
-            x,
-            tuple(states) if output_hidden_states else None,
-            tuple(attentions) if output_attentions else None,
-        )
+        return ModelOutput(x, every(states if output_hidden_states else None), every(weights))
 
     def _mask(self, attention_mask: Any, ids: Tensor) -> Tensor | None:
         """True where a query may look; None where that is everywhere before it."""

@@ -17,6 +17,7 @@ class ModelOutput(NamedTuple):
     last_hidden_state: Tensor
     hidden_states: tuple[Tensor, ...] | None = None  # the embeddings first
     attentions: tuple[Tensor, ...] | None = None  # each (B, H, T, T)
+    cross_attentions: tuple[Tensor, ...] | None = None  # of another model's S states, (B, H, T, S)
 
 
 class ModelOutputWithPooling(NamedTuple):
@@ -26,6 +27,7 @@ class ModelOutputWithPooling(NamedTuple):
     pooler_output: Tensor | None = None
     hidden_states: tuple[Tensor, ...] | None = None
     attentions: tuple[Tensor, ...] | None = None
+    cross_attentions: tuple[Tensor, ...] | None = None
 
 
 class HeadOutput(NamedTuple):
@@ -35,6 +37,7 @@ class HeadOutput(NamedTuple):
     logits: Tensor
     hidden_states: tuple[Tensor, ...] | None = None
     attentions: tuple[Tensor, ...] | None = None
+    cross_attentions: tuple[Tensor, ...] | None = None
 
 
 class SourceOutput(NamedTuple):
@@ -55,6 +58,11 @@ class QuestionAnsweringOutput(NamedTuple):
     end_logits: Tensor
     hidden_states: tuple[Tensor, ...] | None = None
     attentions: tuple[Tensor, ...] | None = None
+
+
+def every(parts: list[Tensor] | None) -> tuple[Tensor, ...] | None:
+    """Those of all layers; None where they weren't asked for or can't be had."""
+    return tuple(parts) if parts else None
 
 
 def token_loss(logits: Tensor, labels: Any) -> Tensor | None:

@@ -103,7 +103,7 @@ class RobertaForMaskedLM(RobertaPreTrained):
     def forward(self, input_ids: Any, *inputs: Any, labels: Any = None, **how: Any) -> HeadOutput:
         out = self.roberta(input_ids, *inputs, **how)
         logits = self.lm_head(out.last_hidden_state)
-        return HeadOutput(token_loss(logits, labels), logits, out.hidden_states, out.attentions)
+        return HeadOutput(token_loss(logits, labels), logits, *out[2:])
 
 
 class RobertaClassificationHead(nn.Module):

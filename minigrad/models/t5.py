@@ -15,7 +15,7 @@ from ..tensor import Tensor
 from .attention import key_mask, of_heads, token_ids
 from .configuration import PretrainedConfig, activation
 from .generation import FromSource
-from .outputs import SourceOutput, as_labels, token_loss
+from .outputs import SourceOutput, as_labels, every, token_loss
 from .pretrained import PreTrained
 
 _ANY_LENGTH = 1 << 20  # positions are distances
@@ -80,11 +80,7 @@ class T5Attention(nn.Module):
         self, x: Tensor, keys: Tensor, values: Tensor, bias: Any, weights: list[Any] | None
     ) -> Tensor:
         p = self.p if self.training else 0.0
-        asked = weights is not None
-        mixed, found = of_heads(self.heads_of(self.q(x)), keys, values, bias, p, asked, scale=1.0)
-        if weights is not None:
-            weights.append(found)
-        return self.o(mixed)
+        return self.o(of_heads(self.heads_of(self.q(x)), keys, values, bias, p, weights, scale=1.0))
 
 
 class T5FeedForward(nn.Module):
@@ -97,10 +93,8 @@ class T5FeedForward(nn.Module):
         self.act = activation("gelu_new" if self.gated and name == "gelu" else name)
         for part in ("wi_0", "wi_1") if self.gated else ("wi",):
             setattr(self, part, nn.Linear(config.d_model, config.d_ff, bias=False))
-        self.wo, self.dropout = (
-            nn.Linear(config.d_ff, config.d_model, bias=False),
-            nn.Dropout(config.dropout_rate),
-        )
+        self.wo = nn.Linear(config.d_ff, config.d_model, bias=False)
+        self.dropout = nn.Dropout(config.dropout_rate)
 
     def forward(self, x: Tensor) -> Tensor:
         inner = self.act(self.wi_0(x)) * self.wi_1(x) if self.gated else self.act(self.wi(x))
@@ -113,10 +107,8 @@ class T5Part(nn.Module):
     def __init__(self, config: T5Config, name: str, part: nn.Module) -> None:
         super().__init__()
         setattr(self, name, part)
-        self.layer_norm, self.dropout = (
-            nn.RMSNorm(config.d_model, config.layer_norm_epsilon),
-            nn.Dropout(config.dropout_rate),
-        )
+        self.layer_norm = nn.RMSNorm(config.d_model, config.layer_norm_epsilon)
+        self.dropout = nn.Dropout(config.dropout_rate)
 
 
 class T5Block(nn.Module):
@@ -217,12 +209,7 @@ class T5ForConditionalGeneration(PreTrained, FromSource):
         return self.decoder.sources(memory)
 
     def decoded(
-        self,
-        ids: Tensor,
-        sources: Any,
-        mask: Any,
-        cache: nn.KVCache | None = None,
-        weights: Any = (None, None),
+        self, ids: Tensor, sources: Any, mask: Any, cache: Any = None, weights: Any = (None, None)
     ) -> Tensor:
         return self.decoder(ids, None, sources, mask, cache, weights)
 
@@ -245,7 +232,7 @@ class T5ForConditionalGeneration(PreTrained, FromSource):
         weights: Any = ([], [], []) if output_attentions else (None, None, None)
         sources = self.sources(self.encoded(ids, mask, weights=weights[0]))
         logits = self.logits_of(self.decoded(target, sources, mask, weights=weights[1:]))
-        return SourceOutput(token_loss(logits, labels), logits, *(w and tuple(w) for w in weights))
+        return SourceOutput(token_loss(logits, labels), logits, *map(every, weights))
 
     def new_cache(self, batch: int, length: int, **how: Any) -> nn.KVCache:
         c = self.config
@@ -259,9 +246,8 @@ class T5ForConditionalGeneration(PreTrained, FromSource):
         if parameter.ndim < 2:
             init.constant_(parameter, factor)
         elif isinstance(module, nn.Embedding):
-            init.normal_(
-                parameter, 0.0, factor if parameter.shape[0] == c.vocab_size else factor * c.d_model**-0.5
-            )
+            words = parameter.shape[0] == c.vocab_size
+            init.normal_(parameter, 0.0, factor if words else factor * c.d_model**-0.5)
         elif module is self.lm_head:
             init.normal_(parameter, 0.0, factor)
         else:

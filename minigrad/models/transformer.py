@@ -16,7 +16,7 @@ from ..tensor import Tensor
 from .attention import attention, key_mask, token_ids
 from .configuration import PretrainedConfig, activation
 from .generation import FromSource
-from .outputs import SourceOutput, as_labels
+from .outputs import SourceOutput, as_labels, every
 from .pretrained import PreTrained
 
 
@@ -46,7 +46,7 @@ class TransformerConfig(PretrainedConfig):
 
 
 class Attention(nn.Module):
-    """Concat(heads) W_O, each softmax(Q Kᵀ / √d) V (section 3.2.2); the weights of the last call, if they were asked for."""
+    """Concat(heads) W_O, each softmax(Q Kᵀ / √d) V (section 3.2.2)."""
 
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
@@ -54,20 +54,9 @@ class Attention(nn.Module):
         self.query, self.key, self.value, self.out = (nn.Linear(d, d) for _ in range(4))
 
     def forward(
-        self,
-        x: Tensor,
-        keys: Tensor,
-        values: Tensor,
-        mask: Tensor | None,
-        causal: bool,
-        weights: list[Any] | None,
+        self, x: Tensor, keys: Tensor, values: Tensor, mask: Any, causal: bool, weights: list[Any] | None
     ) -> Tensor:
-        mixed, found = attention(
-            self.query(x), keys, values, self.heads, mask, 0.0, weights is not None, causal
-        )
-        if weights is not None:
-            weights.append(found)
-        return self.out(mixed)
+        return self.out(attention(self.query(x), keys, values, self.heads, mask, 0.0, weights, causal))
 
     def step(self, x: Tensor, cache: nn.KVCache, layer: int) -> Tensor:
         """The same of the next tokens of the texts in a cache."""
@@ -190,7 +179,7 @@ class TransformerForTranslation(PreTrained, FromSource):
             loss = F.cross_entropy(
                 logits.flatten(0, 1), as_labels(labels).flatten(), label_smoothing=self.config.label_smoothing
             )
-        return SourceOutput(loss, logits, *(w and tuple(w) for w in weights))
+        return SourceOutput(loss, logits, *map(every, weights))
 
     def new_cache(self, batch: int, length: int, **how: Any) -> nn.KVCache:
         c = self.config

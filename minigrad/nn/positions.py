@@ -72,7 +72,9 @@ class RotaryEmbedding(Module):
 
     ``scaling`` is config.json's rope_scaling: {"rope_type": "linear", "factor": s} divides positions by s (Chen et
     al., 2023); "llama3" divides low frequencies alone, with "low_freq_factor", "high_freq_factor" and
-    "original_max_position_embeddings" (Llama 3.1).
+    "original_max_position_embeddings" (Llama 3.1); "yarn" those that turn less than "beta_slow" times in the latter,
+    and makes what it turns longer by "attention_factor" (Peng et al., 2023); "dynamic" begins beyond the positions,
+    which a table hasn't.
     """
 
     def __init__(
@@ -83,9 +85,14 @@ class RotaryEmbedding(Module):
         if dim % 2:
             raise ValueError(f"RotaryEmbedding: expected an even number of channels to pair, got dim={dim}")
         self.dim, self.max_len, self.interleaved = dim, max_len, interleaved
-        angles = np.outer(np.arange(max_len), _frequencies(dim, base, scaling or {}))
-        self.register_buffer("cos", from_numpy(np.cos(angles).astype(np.float32)), persistent=False)
-        self.register_buffer("sin", from_numpy(np.sin(angles).astype(np.float32)), persistent=False)
+        theta, factor = _frequencies(dim, base, max_len, scaling or {})
+        angles = np.outer(np.arange(max_len), theta)
+        self.register_buffer(
+            "cos", from_numpy((factor * np.cos(angles)).astype(np.float32)), persistent=False
+        )
+        self.register_buffer(
+            "sin", from_numpy((factor * np.sin(angles)).astype(np.float32)), persistent=False
+        )
 
     def forward(self, x: Tensor, positions: Tensor | None = None) -> Tensor:
         length = x.shape[-2]
@@ -103,22 +110,49 @@ class RotaryEmbedding(Module):
         return f"{self.dim}, max_len={self.max_len}, interleaved={self.interleaved}"
 
 
-def _frequencies(dim: int, base: float, scaling: dict[str, Any]) -> np.ndarray:
-    """θᵢ, (dim / 2,), in radians a position."""
+def _frequencies(dim: int, base: float, max_len: int, scaling: dict[str, Any]) -> tuple[np.ndarray, float]:
+    """θᵢ, (dim / 2,), in radians a position; and the factor of what is turned."""
     theta = base ** (-np.arange(0, dim, 2) / dim)
     kind = scaling.get("rope_type", scaling.get("type", "default"))
-    if kind == "default":
-        return theta
+    if kind in ("default", "dynamic"):
+        return theta, 1.0
     if kind == "linear":
-        return theta / scaling["factor"]
+        return theta / scaling["factor"], 1.0
+    if kind == "yarn":
+        return _yarn(theta, base, max_len, scaling)
     if kind == "llama3":
         low, high, before = (
             scaling[k] for k in ("low_freq_factor", "high_freq_factor", "original_max_position_embeddings")
         )
         turns = before * theta / (2 * math.pi)  # within the context that it was trained on
         share = np.clip((turns - low) / (high - low), 0, 1)
-        return theta * (share + (1 - share) / scaling["factor"])
-    raise ValueError(f"RotaryEmbedding: expected rope_type default, linear or llama3, got {kind!r}")
+        return theta * (share + (1 - share) / scaling["factor"]), 1.0
+    raise ValueError(
+        f"RotaryEmbedding: expected rope_type default, linear, llama3, yarn or dynamic, got {kind!r}"
+    )
+
+
+def _yarn(theta: np.ndarray, base: float, max_len: int, scaling: dict[str, Any]) -> tuple[np.ndarray, float]:
+    """θᵢ, from i_slow on divided by the factor s and up to i_fast not, in between a mixture (Peng et al., 2023, eq. 17, 18 and 23).
+
+    Channel i = d · ln(L / 2πr) / 2 ln base turns r times within the L positions that were trained on.
+    """
+    before = scaling["original_max_position_embeddings"]
+    s = scaling.get("factor") or max_len / before
+    turns = [scaling.get(k) or r for k, r in (("beta_fast", 32), ("beta_slow", 1))]
+    fast, slow = (len(theta) * math.log(before / (2 * math.pi * r)) / math.log(base) for r in turns)
+    if scaling.get("truncate", True):
+        fast, slow = math.floor(fast), math.ceil(slow)
+    fast, slow = max(fast, 0), min(slow, 2 * len(theta) - 1)
+    share = np.clip((np.arange(len(theta)) - fast) / (slow - fast or 1e-3), 0, 1)
+
+    def longer(m: float) -> float:  # than before, at m
+        return 0.1 * m * math.log(s) + 1 if s > 1 else 1.0
+
+    factor, m, all_dim = (scaling.get(k) for k in ("attention_factor", "mscale", "mscale_all_dim"))
+    if factor is None:
+        factor = longer(m) / longer(all_dim) if m and all_dim else longer(1)
+    return theta * (1 - share + share / s), factor
 
 
 class ALiBi(Module):
