@@ -1,5 +1,7 @@
 """int8 weights: within half a step, shared once, near the float model, in the kernel as in its twin."""
 
+import weakref
+
 import numpy as np
 import pytest
 from decoder_calls import make
@@ -8,6 +10,7 @@ from model_calls import make as make_encoder
 
 import minigrad
 from minigrad import models, nn
+from minigrad.nn import quantized
 from minigrad.nn.quantized import int8_weight
 
 
@@ -73,6 +76,21 @@ def test_a_quantised_decoder_says_nearly_the_same(name):
     assert model.generate(given["input_ids"], given["attention_mask"], max_new_tokens=4).shape[0] == 3
     with pytest.raises(RuntimeError, match=r"save the float model, and load it with quantize='int8'"):
         model.save_pretrained("nowhere")
+
+
+def test_a_float_weight_goes_when_its_int8_form_has_come(monkeypatch):
+    made = nn.Sequential(
+        *[nn.Linear(4, 4) for _ in range(3)], nn.Embedding(5, 4), nn.Linear(4, 5, bias=False)
+    )
+    made[4].weight = made[3].weight  # tied: stays until the last place is done
+    weights = [weakref.ref(layer.weight) for layer in made]
+    monkeypatch.setattr(
+        quantized, "int8_weight", lambda w: seen.append([r() is None for r in weights]) or int8_weight(w)
+    )
+    seen = []
+    nn.quantize_int8(made)
+    assert seen == [[i > j for j in range(5)] for i in range(4)]
+    assert made[3].steps is made[4].steps and all(r() is None for r in weights)
 
 
 def test_an_encoder_is_quantised_by_one_argument(tmp_path):

@@ -5,9 +5,10 @@ Dettmers et al., LLM.int8(), 2022, section 2.1 (row-wise absmax), for the weight
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
-from .. import dtypes
+from .. import backend, dtypes
 from ..autograd import apply
 from ..functions.creation import zeros
 from ..modes import no_grad
@@ -107,24 +108,35 @@ def quantize_int8(model: Module) -> Module:
     from .linear import Linear
     from .sparse import Embedding
 
-    made: dict[int, tuple[Tensor, Tensor]] = {}
+    def turned(child: Any) -> bool:
+        return type(child).__name__ == "Conv1D" and getattr(child, "weight", None) is not None
 
-    def once(weight: Tensor, turned: bool) -> tuple[Tensor, Tensor]:
-        if id(weight) not in made:
-            made[id(weight)] = int8_weight(weight.detach().T.contiguous() if turned else weight.detach())
-        return made[id(weight)]
+    def fits(child: Any) -> bool:
+        return type(child) is Linear or turned(child) or (type(child) is Embedding and child.max_norm is None)
 
-    kept = []  # so that no id is used again
-    for parent in list(model.modules()):
-        for name, child in list(parent.named_children()):
-            turned = type(child).__name__ == "Conv1D" and getattr(child, "weight", None) is not None
-            if type(child) is Linear or turned:
-                new: Module = Int8Linear.of(*once(child.weight, turned), child.bias)
-            elif type(child) is Embedding and child.max_norm is None:
-                new = Int8Embedding.of(*once(child.weight, False))
-            else:
-                continue
-            kept.append(child)
-            new.training = child.training
-            setattr(parent, name, new)
+    places = [
+        (parent, name) for parent in model.modules() for name, child in parent.named_children() if fits(child)
+    ]
+    uses = Counter(id(getattr(parent, name).weight) for parent, name in places)
+    shared: dict[int, tuple[Tensor, Any]] = {}  # with the weight, so that no id is used again
+
+    def once(weight: Tensor, turn: bool) -> tuple[Tensor, Tensor]:
+        if id(weight) in shared:
+            return shared[id(weight)][1]
+        made = int8_weight(weight.detach().T.contiguous() if turn else weight.detach())
+        if uses[id(weight)] > 1:
+            shared[id(weight)] = weight, made
+        return made
+
+    for parent, name in places:  # no list has the modules: a float weight goes when its int8 form has come
+        child: Any = getattr(parent, name)
+        if type(child) is Embedding:
+            new: Module = Int8Embedding.of(*once(child.weight, False))
+        else:
+            new = Int8Linear.of(*once(child.weight, turned(child)), child.bias)
+        new.training = child.training
+        setattr(parent, name, new)
+        del child
+    shared.clear()
+    backend.give_back_freed_memory()
     return model
