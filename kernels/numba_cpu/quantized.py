@@ -11,7 +11,9 @@ from minigrad.backend import Declined
 
 from .loading import empty, kernel, loop
 from .softmax import FAST, LAYOUT, _plain, as_plain
+from .vectors import fetch
 
+AHEAD = 2**13  # bytes that memory is asked for before they are read
 MOST = 8  # rows, from which W in floats is worth making
 MANY = Declined(f"more than {MOST} rows are a matrix product")
 KIND = Declined("its weight isn't int8")
@@ -19,8 +21,10 @@ KIND = Declined("its weight isn't int8")
 
 @loop("X[:, ::1], i1[:, ::1], X[::1], X[::1], X[:, ::1]", *FAST)
 def _products(x, weight, scale, bias, out, start, stop):
+    flat = weight.reshape(-1)
     for j in range(start, stop):
         w = weight[j]
+        fetch(flat, j * w.shape[0] + AHEAD, w.shape[0])
         for r in range(x.shape[0]):
             row, total = x[r], x.dtype.type(0)
             for i in range(w.shape[0]):
