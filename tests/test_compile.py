@@ -509,6 +509,45 @@ def test_verify_makes_the_call_once_for_everybody_else():
     assert alike(run(checked, other, data), run(step, model, data))
 
 
+@pytest.mark.parametrize("grad", [True, False])
+def test_parameters_may_be_called_as_anything_in_the_source_is(grad):
+    names = (
+        "t1",
+        "t2",
+        "v1",
+        "v4",
+        "x0",
+        "x0_tensor",
+        "n",
+        "np",
+        "map",
+        "array",
+        "v4_part",
+        "v4_all",
+        "memory_of_v4",
+        "multiply",
+    )
+
+    class Named(minigrad.nn.Module):
+        def __init__(self):
+            super().__init__()
+            for k, name in enumerate(names):
+                weight = minigrad.nn.Parameter(minigrad.full((3,), 1 + k / 8), requires_grad=grad)
+                self.register_parameter(name, weight)
+
+        def forward(self, x):
+            for name in names:
+                x = minigrad.nn.functional.gelu(x * getattr(self, name))
+            return x
+
+    model = Named()
+    compiled = minigrad.compile(model, dynamic_batch=True)
+    with minigrad.kernels("off"):
+        for n in (4, 40, 2**15, 3, 40, 2**15, 3):  # the third is run in parts
+            x = minigrad.rand(n, 3)
+            assert same(compiled(x).detach(), model(x).detach())
+
+
 # ---- what it shows -----------------------------------------------------------------------------------------
 
 

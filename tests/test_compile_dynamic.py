@@ -11,10 +11,11 @@ import pytest
 from hypothesis import given
 from sides import SPECS
 from test_compile import NOT_REPLAYED, OURS, PROGRAMS, USES, alike, outcome, program, training
+from test_compile_memory import bytes_made
 
 import minigrad
 from minigrad import backend
-from minigrad.compiler import LIMIT, CompileError
+from minigrad.compiler import LIMIT, CompileError, dynamic
 from minigrad.compiler.guards import form
 from minigrad.nest import flatten
 
@@ -26,6 +27,13 @@ SIZES = (4, 7, 3, 2, 5, 4, 1, 3, 0, 9, 1, 2)
 def calls_not_loops(monkeypatch):
     """Bits are compared: chains run call by call. What a loop may differ by is in ``test_compile_chains.py``."""
     monkeypatch.setattr(backend, "FUSERS", {})
+
+
+@pytest.fixture(autouse=True, params=[0, 32])
+def alone(request, monkeypatch):
+    """How many sizes are planned when they come again; the others are replayed by the program of all sizes."""
+    monkeypatch.setattr(dynamic, "ALONE", request.param)
+    return request.param
 
 
 @pytest.fixture(autouse=True)
@@ -161,18 +169,16 @@ def test_the_source_says_how_it_depends_on_the_size():
     assert "shape[0]" not in plain.source()
 
 
-def test_replays_are_timed():
+def test_replays_are_timed(alone):
     compiled = checked(lambda x: x.exp().sum(0) / x.shape[0], rows(3), (4, 2, 3))
     with compiled.timing():
         for n in (2, 3):
             compiled(values((n, 3), 0).requires_grad_()).sum().backward()
     report, source = compiled.report(), compiled._last.planned.source
-    assert all(f"{name}(" in source.lines[i - 1] for i, name in source._marks.items())
-    assert report.replays == 2 and {r.name for r in report.rows if r.seconds} >= {
-        "exp",
-        "sum",
-        "exp_gradient",
-    }
+    assert report.replays == (1 if alone else 2) and "at batch size 3" in str(report)
+    assert {r.name for r in report.rows if r.seconds} >= {"exp", "sum", "exp_gradient"}
+    if not alone:
+        assert all(f"{name}(" in source.lines[i - 1] for i, name in source._marks.items())
 
 
 # ---- models and steps --------------------------------------------------------------------------------------
@@ -223,7 +229,7 @@ def batch(n, seed):
 
 
 @pytest.mark.parametrize("verify", [False, True])
-def test_a_training_step(verify):
+def test_a_training_step(verify, alone):
     sizes, found = (4, 7, 5, 4, 2, 7, 5, 3, 2, 2), []
     for compiled in (False, True):
         model, step, _ = training(compiled=False)
@@ -238,7 +244,7 @@ def test_a_training_step(verify):
             ]
         )
     assert alike(*found) and step.retraces == 1 and programs(step) == [[2, 3, 4, 5, 7]]
-    assert "adam_step()" in step.source() and "n = x0.shape[0]" in step.source()
+    assert "adam_step()" in step.source() and ("n = x0.shape[0]" in step.source()) is (alone < 32)
 
 
 @pytest.mark.parametrize("kernels", ["off", "auto"])
@@ -284,6 +290,107 @@ def test_kernels_that_answer_from_a_size_on_divide_the_sizes_there(name):
             called = minigrad.compile(model, dynamic_batch=True) if compiled else model
             found.append(run(called, make, sizes, [*model.parameters()]))
     assert alike(*found) and called._compiled.retraces < len({*sizes}) - 1
+
+
+# ---- sizes that come again ---------------------------------------------------------------------------------
+
+
+def wide(width=1024):
+    minigrad.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, width), nn.GELU(), nn.LayerNorm(width), nn.Linear(width, 3))
+    optimizer = minigrad.optim.Adam(model.parameters())
+
+    def step(x, y):
+        optimizer.zero_grad()
+        loss = F.cross_entropy(model(x), y)
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    return model, step
+
+
+@pytest.mark.parametrize("kernels", ["off", "auto"])
+@pytest.mark.parametrize("within", [True, False])
+def test_a_size_that_comes_again_runs_what_a_program_of_its_own_does_and_makes_no_arrays(
+    kernels, within, alone, monkeypatch
+):
+    if kernels == "auto":
+        pytest.importorskip("numba")
+        monkeypatch.undo()  # with loops
+    monkeypatch.setattr(dynamic, "ALONE", alone)
+    sizes = (32, 17, 40, 9, 32, 17, 9, 40)
+    with minigrad.kernels(kernels, wait=True):
+        model, step = wide()
+        f = step if within else model
+        inputs = {n: batch(n, n)[: 1 + within] for n in sizes}
+
+        def call(compiled, n):
+            loss = compiled(*inputs[n])
+            if not within:
+                model.zero_grad()
+                loss.sum().backward()
+
+        many = minigrad.compile(f, dynamic_batch=True)
+        many = getattr(many, "_compiled", many)
+        for n in sizes * 3:
+            call(many, n)
+        for n in sizes:
+            own = minigrad.compile(f)
+            own = getattr(own, "_compiled", own)
+            for _ in range(3):
+                call(own, n)
+            more = bytes_made(call, many, n) - bytes_made(call, own, n)
+            assert (more < 9 * 1024 * 4 / 4) is (bool(alone) or n == 32), (
+                more
+            )  # a quarter of the smallest activation
+            if alone:
+                assert many.source() == own.source() and many.calls == own.calls
+                assert ("_loop(" in own.source()) is (kernels == "auto")
+    assert programs(many) == [[9, 17, 32, 40]] and many.retraces == 1
+
+
+def test_sizes_that_are_planned_are_bounded_and_share_the_memory_of_what_leaves_them(monkeypatch):
+    monkeypatch.setattr(dynamic, "ALONE", 3)
+    f = minigrad.compile(lambda x: (x.exp() * 2, x.sum(0)), dynamic_batch=True)
+    call = lambda n: [t.numpy() for t in f(values((n, 3), n))]  # noqa: E731
+    for n in (2, 3, 4, 5, 6, 7):
+        call(n)
+    (many,) = f._sizes
+    assert [*many.alone] == [5, 6, 7]  # nobody knows yet which come again
+    for n in (7, 6, 8, 9, 9, 8, 5):
+        call(n)
+    assert [*many.alone] == [6, 7, 9] and all(r.run is not None for r in many.alone.values())
+    for n in (10, 11, 10, 8, 5, 2):
+        x = values((n, 3), n)
+        assert alike([t.numpy() for t in f(x)], [(x.exp() * 2).numpy(), x.sum(0).numpy()])
+    assert [*many.alone] == [6, 7, 9] and programs(f) == [[2, 3, 4, 5, 6, 7, 8, 9, 10, 11]]
+    kept = {id(k) for r in (*f._programs.popitem()[1], *many.alone.values()) for k in r.kept}
+    assert len(kept) == 2 and all(len(blocks) <= 2 for blocks in many.kept[0].values())
+    assert {max(b.nbytes for b in blocks) for blocks in many.kept[0].values()} == {9 * 3 * 4, 3 * 4}
+
+
+def test_results_that_are_held_stay_what_they_were_whatever_size_comes():
+    f = minigrad.compile(lambda x: (x * 2).t(), dynamic_batch=True)
+    held = [(x, f(x)) for k in range(4) for n in (5, 2, 9, 4) for x in [values((n, 3), 9 * k + n)]]
+    assert all(np.array_equal(y.numpy(), x.numpy().T * 2) for x, y in held)
+
+
+def test_a_ragged_size_makes_no_arrays_where_one_size_makes_none(alone):
+    w = values((4096,), 0).requires_grad_()
+
+    def f(x):
+        w.grad = None
+        loss = ((x * w).tanh() - x).square().mean()
+        loss.backward()
+        return loss
+
+    compiled = minigrad.compile(f, dynamic_batch=True)
+    xs = [values((n, 4096), n) for n in (15, 12, 13, 14)]
+    for x in xs * 3:
+        compiled(x)
+    made = max(bytes_made(compiled, x) for x in xs)
+    assert (made < 12 * 4096 * 4 / 2) is bool(alone), made  # NumPy's buffers are of a fixed size
 
 
 # ---- what is not one program -------------------------------------------------------------------------------

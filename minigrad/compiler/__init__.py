@@ -25,12 +25,13 @@ from ..nest import flatten
 from . import guards
 from .backward import ended, traced
 from .blocks import Block
+from .emit import name_tensors
 from .identity import never, same
 from .names import Kept
 from .outputs import Outputs
 from .passes import grouped, simplified
 from .planned import Arena, Planned
-from .program import HostLine, Line, Program, ReadGrad, SetGrad
+from .program import HostLine, Line, Program, ReadGrad, SetGrad, Value
 from .report import Report
 from .stages import Stages, described
 from .trace import CompileError, Tracer
@@ -67,13 +68,15 @@ class Replay:
         saved = [] if self.backward is None else self.backward.saved
         self.ended = ended(tracer, tensors)
         program = tracer.program([*values, *saved])
+        name_tensors(program, title, self.names)
         self.stages = [("traced", described(program))]
         self.unblocked: Program = simplified(program, self._stage)
         self.program = self.unblocked
         self.count = len(values)
         self.first: Any = [tracer.array_of(v) for v in (*values, *saved)]  # until they are given
+        self.kept: Any = {}, {}  # memory of what leaves the forward and the backward, by the names of values
         self.planned: Any = None
-        self.run: Any = None
+        self.run: Any = None  # until it is planned
         self.seconds: dict[str, float] = {}
         self.clocked: Any = None  # the program with its calls timed
         self.replays = 0  # that were timed
@@ -81,13 +84,25 @@ class Replay:
     def _stage(self, name: str, program: Program) -> None:
         self.stages.append((name, described(program)))
 
-    def plan(self, tracer: Tracer, title: str, arena: Arena) -> None:
-        """Makes it ready to run."""
+    def plan(self, array_of: Callable[[Value], Any], title: str, arena: Arena) -> None:
+        """Makes it ready to run; ``array_of`` gives arrays like those of a call."""
         if self.backward is not None:
-            self.backward.plan(tracer, self.names, arena)
+            self.backward.plan(array_of, arena, self.kept[1])
         self.program = grouped(self.unblocked, self._stage)
-        self.planned = self.run = Planned(self.program, title, self.names, tracer.array_of, arena)
+        self.planned = Planned(self.program, title, array_of, arena, self.kept[0])
         self.places = self.planned.source.places
+        self.run = self.planned
+
+    def array_of(self, arguments: list[Any]) -> Callable[[Value], Any]:
+        """The arrays of a call with these arguments: what comes from outside is as it is, the rest like what was traced."""
+        p, backward = self.unblocked, self.backward
+        known = {v: arguments[i]._array for v, i in p.arguments.items()}
+        known |= {v: t._array for v, t in p.tensors.items()} | p.constants
+        if backward is not None:
+            known |= backward.unblocked.constants
+            given = zip(backward.unblocked.arguments, backward.strides, strict=False)
+            known |= {v: v.like(strides) for v, strides in given}
+        return lambda v: known[v] if v in known else v.like()
 
     def __call__(self, arguments: list[Any]) -> Any:
         for find, times in self.bumps:
@@ -202,8 +217,11 @@ class Compiled:
         if replay is None:
             with self._lock:
                 return self._trace(key, arguments, args, kwargs)
+        if replay.run is None:  # a batch size that comes again
+            with self._lock:
+                self._plan(replay, replay.array_of(arguments))
         self._last = replay
-        if replay.same is None and not kwargs and replay in self._programs.get(key, ()):
+        if replay.same is None and not kwargs:
             replay.same = same(replay.guards, args, arguments) or never
         if self.verify:
             return self._checked(replay, arguments, args, kwargs)
@@ -213,8 +231,20 @@ class Compiled:
         """Would a call with these arguments be replayed?"""
         leaves, _ = flatten((args, kwargs))
         arguments = [x for x in leaves if isinstance(x, Variable)]
-        known = self._programs.get(guards.key((args, kwargs), leaves), ())
-        return self._ready == backend.READY[0] and any(r.guards.hold(arguments) for r in known)
+        key = guards.key((args, kwargs), leaves)
+        known = any(r.guards.hold(arguments) for r in self._programs.get(key, ()))
+        if not known and self._sizes is not None:
+            known = self._sizes.replay(key, arguments) is not None
+        return self._ready == backend.READY[0] and known
+
+    def _plan(self, replay: Replay, array_of: Callable[[Value], Any]) -> None:
+        """Makes a traced call ready to be replayed."""
+        if replay.run is not None:  # another thread has
+            return
+        replay.plan(array_of, self.title, self._arena)
+        if self.verify:
+            for part in (replay.planned, *([] if replay.backward is None else [replay.backward.run])):
+                part.check()
 
     def _trace(self, key: Any, arguments: list[Any], args: Any, kwargs: Any) -> Any:
         given = Kept((args, kwargs))
@@ -238,10 +268,7 @@ class Compiled:
         if candidates:
             served = self._sizes.fitting(candidates, replay, key, arguments, self.title)
         if served is None:
-            replay.plan(tracer, self.title, self._arena)
-            if self.verify:
-                for part in (replay.planned, *([] if replay.backward is None else [replay.backward.run])):
-                    part.check()
+            self._plan(replay, tracer.array_of)
             self._keep(key, replay)
             served = replay
         elif served not in many:
@@ -309,7 +336,7 @@ class Compiled:
             self._timing = False
             for replay in (
                 *(r for programs in self._programs.values() for r in programs),
-                *(self._sizes or ()),
+                *(() if self._sizes is None else self._sizes.replays()),
             ):
                 if replay.backward is not None:
                     replay.backward.timed = None

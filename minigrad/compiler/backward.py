@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -108,10 +109,10 @@ class Backward:
         self.strides = [g._array.strides for g in seeds]
         self.timed: Any = None  # the same program with its calls timed, while the compiled function is
 
-    def plan(self, tracer: Tracer, names: dict[int, str], arena: Arena) -> None:
+    def plan(self, array_of: Callable[[Value], Any], arena: Arena, kept: dict[str, list[Any]]) -> None:
         """Makes it ready to run."""
         self.program = grouped(self.unblocked)
-        self.run = Planned(self.program, f"{self.title}_gradient", names, tracer.array_of, arena)
+        self.run = Planned(self.program, f"{self.title}_gradient", array_of, arena, kept)
         self.seeds = []
 
     def follow(self, outs: list[Any], saved: list[Any], arguments: list[Any]) -> None:

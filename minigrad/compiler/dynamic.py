@@ -25,10 +25,12 @@ from ..tensor import Size
 from . import LIMIT, Replay
 from .emit import Source
 from .guards import form, sized
+from .identity import never
 from .names import value_of
 from .program import HostLine, Line, Program, ReadGrad, SetGrad, Value, replaced, written_memory
 
 SIZE = "n"  # what the source calls it
+ALONE = 32  # sizes that have a planned program each; others are replayed by that of all sizes
 
 
 class Differs(Exception):
@@ -367,14 +369,14 @@ def alike(x: Any, y: Any, arguments: list[Any]) -> bool:
 class Sized(Source):
     """The text of a program of a batch size: the length of ``given``, or an argument itself."""
 
-    def __init__(self, program: Program, title: str, names: dict[int, str], given: str = "") -> None:
+    def __init__(self, program: Program, title: str, given: str = "") -> None:
         self.used = False
         made = [c.line(v) for v, c in program.constants.items() if isinstance(c, Filled)]
         constants = {v: c for v, c in program.constants.items() if not isinstance(c, Filled)}
         program = Program(
             [*made, *program.lines], program.arguments, program.tensors, constants, program.outputs
         )
-        super().__init__(program, title, names)
+        super().__init__(program, title)
         if given and self.used:
             self.lines.insert(1, f"    {SIZE} = {given}.shape[0]")
             self._marks = {i + 1: name for i, name in self._marks.items()}
@@ -421,7 +423,13 @@ def batch_of(before: Firsts, now: Firsts) -> frozenset[int] | None:
 
 
 class Dynamic(Replay):
-    """A replay of many batch sizes: of ``sizes``, which are known to be this program."""
+    """A replay of many batch sizes: of ``sizes``, which are known to be this program.
+
+    Its arrays are made anew in every call, since how large they are depends on the size. A size that comes again is
+    replayed by what was traced of it, planned: ``alone``. These share the memory of what leaves them.
+    """
+
+    same = staticmethod(never)
 
     def __init__(
         self, first: Replay, before: Firsts, second: Replay, now: Firsts, arguments: list[Any], title: str
@@ -431,11 +439,14 @@ class Dynamic(Replay):
         sizes: Any = before[self.place], now[self.place]
         parts = together(between(*sizes), first, second, arguments)
         vars(self).update(vars(second))
-        self.parts, self.batch, self.sizes = parts, batch, set(sizes)
+        self.parts, self.batch, self.sizes, self.kept = parts, batch, set(sizes), first.kept
+        self.alone: OrderedDict[int, Replay] = (
+            OrderedDict()
+        )  # the traces of sizes, planned when these come again
         self.others = tuple(None if i in batch else x for i, x in enumerate(now))
         self.seconds = {}
         x = next(v for v, i in parts.forward.arguments.items() if i == self.place)
-        source = Sized(parts.forward, title, self.names, x.name)
+        source = Sized(parts.forward, title, x.name)
         self.planned = self.run = Unplanned(source)
         self.places = source.places
         if parts.backward is not None:
@@ -444,7 +455,7 @@ class Dynamic(Replay):
                 parts.backward.lines, given, {}, parts.backward.constants, parts.backward.outputs
             )
             backward: Any = copy.copy(second.backward)
-            backward.run = Unplanned(Sized(program, f"{title}_gradient", {}))
+            backward.run = Unplanned(Sized(program, f"{title}_gradient"))
             backward.seeds = []
             self.backward = backward
         self.seen(second, sizes[1])
@@ -470,10 +481,16 @@ class Dynamic(Replay):
     def seen(self, replay: Replay, n: int) -> None:
         """The last call that was traced is what the report is about."""
         self.sizes.add(n)
-        self.about = f" at batch size {n}"
+        self.about = replay.about = f" at batch size {n}"
         self.program = replay.unblocked
         if self.backward is not None and replay.backward is not None:
             self.backward.program = replay.backward.unblocked
+            replay.backward.seeds = []
+        waiting = [k for k, r in self.alone.items() if r.run is None]
+        if len(self.alone) < ALONE or waiting:
+            if len(self.alone) == ALONE:
+                del self.alone[waiting[0]]
+            self.alone[n], replay.kept = replay, self.kept
 
     def given(self, arrays: list[Any], arguments: list[Any]) -> Any:
         n = arguments[self.place]._array.shape[0]
@@ -502,13 +519,19 @@ class Sizes:
     def __iter__(self) -> Any:
         return iter([d for _, dynamic in self._known.values() for d in dynamic])
 
-    def replay(self, key: Any, arguments: list[Any]) -> Dynamic | None:
+    def replay(self, key: Any, arguments: list[Any]) -> Replay | None:
         """The program of this call, if one is known to be."""
         key, firsts = sized(key)
         for d in self._known.get(key, ((), ()))[1]:
-            if d.size(firsts) in d.sizes and d.guards.hold(arguments):
-                return d
+            n: Any = d.size(firsts)
+            replay = d.alone.get(n, d)
+            if n in d.sizes and replay.guards.hold(arguments):
+                return replay
         return None
+
+    def replays(self) -> list[Replay]:
+        """All that are kept here."""
+        return [r for d in self for r in (d, *d.alone.values())]
 
     def candidates(self, key: Any, arguments: list[Any]) -> list[tuple[Any, Firsts]]:
         """Before a call is traced: what may turn out to be its program, or the other half of it."""

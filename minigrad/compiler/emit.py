@@ -31,9 +31,12 @@ _LITERALS = (bool, int, float, str, type(None))
 class Source:
     """The text of a program, and the objects that its names stand for. With a plan its arrays have places in a block."""
 
-    def __init__(self, program: Program, title: str, names: dict[int, str], plan: Plan | None = None) -> None:
+    def __init__(
+        self, program: Program, title: str, plan: Plan | None = None, kept: dict[str, list[Any]] | None = None
+    ) -> None:
         self.objects: dict[str, Any] = {}
         self.plan = plan
+        self._kept = {} if kept is None else kept  # of values by name, the memory that they may take again
         self._placed: dict[Part, str] = {}  # names of arrays in the block
         self._views: dict[
             Value, tuple[str, dict[str, None]]
@@ -41,6 +44,7 @@ class Source:
         self._marks: dict[int, str] = {}  # numbers of lines -> what the report calls what ends there
         self._named: dict[int, str] = {}
         self._blocks: list[str] = []  # the functions that run blocks
+        self._code: dict[str, Any] = {}
         self._inside = False
         self._begun: set[Value] = set()  # recycled values that have their memory
         self._parts: set[Any] = set()  # values that the block being written has in parts
@@ -56,9 +60,6 @@ class Source:
         lines = [f"def {self.title}({', '.join(names_given)}):"]
         written = written_memory(program)
         for v, t in program.tensors.items():
-            wanted = names.get(id(t))
-            if wanted is not None and plan is None:  # else they are named already
-                v.name = self._free(wanted)
             lines.append(f"    {v.name} = {self._name(t, f'{v.name}_tensor')}._array")
             self._views[v] = self._name([None], f"{v.name}_views"), {}
         for v, array in program.constants.items():
@@ -107,7 +108,9 @@ class Source:
             for i, line in enumerate(self.lines[1:], 2):
                 lines.append(line + (f"\n    {clock}({self._marks[i]!r})" if i in self._marks else ""))
             text = "\n\n\n".join([*self._blocks, "\n".join(lines)]) + "\n"
-        exec(compile(text, f"<minigrad.compile {self.title}>", "exec"), space)
+        if text not in self._code:
+            self._code[text] = compile(text, f"<minigrad.compile {self.title}>", "exec")
+        exec(self._code[text], space)
         return space[self.title]
 
     # ---- lines -------------------------------------------------------------------------------------------
@@ -156,7 +159,8 @@ class Source:
         for v in dict.fromkeys(values):
             if plan is not None and v is not None and v in plan.recycled and v not in self._begun:
                 self._begun.add(v)
-                found.append(f"{v} = {self._name(Recycled(plan.recycled[v]), f'memory_of_{v}')}()")
+                memory = Recycled(plan.recycled[v], self._kept.setdefault(v.name, []))
+                found.append(f"{v} = {self._name(memory, f'memory_of_{v}')}()")
         return found
 
     def _placed_call(self, line: Placed, given: list[str]) -> str:
@@ -383,6 +387,22 @@ def _in_order(name: str, layout: Part) -> str:
     """An array of the layout, as its memory has it."""
     order = sorted(range(len(layout.shape)), key=lambda i: -layout.strides[i])
     return name if order == [*range(len(order))] else f"{name}.transpose({order})"
+
+
+def name_tensors(program: Program, title: str, names: dict[int, str]) -> None:
+    """Gives values that are tensors their names, by identity, as far as no other thing of a program may have them."""
+    taken = {"np", "array", "map", "n", _identifier(title), *(v.name for v in program.values())}
+    for v, t in program.tensors.items():
+        if id(t) in names:
+            name = wanted = _identifier(names[id(t)])
+            k = 2
+            while name in taken or _OURS.fullmatch(name):
+                name, k = f"{wanted}_{k}", k + 1
+            taken.add(name)
+            v.name = name
+
+
+_OURS = re.compile(r"[a-z]\d+|.*_(all|part|tensor)")  # what other names look like
 
 
 class Clock:

@@ -121,21 +121,22 @@ def _freed(free: list[tuple[int, int]], start: int, size: int) -> None:
 class Recycled:
     """Memory for an array that leaves the program: taken again when nobody else holds it, else made anew.
 
-    Two are kept: a loop that says ``out = f(x)`` holds the last result while it asks for the next.
+    Two are kept: a loop that says ``out = f(x)`` holds the last result while it asks for the next. ``kept`` may be
+    shared by programs that differ in sizes: then the largest stay.
     """
 
-    def __init__(self, layout: Part) -> None:
+    def __init__(self, layout: Part, kept: list[Any]) -> None:
         self.shape, self.dtype, self.strides = layout.shape, layout.dtype, layout.strides
         self.nbytes = max(int(np.prod(layout.shape)) * layout.dtype.itemsize, 1)
-        self.kept: list[Any] = []
+        self.kept = kept
 
     def __call__(self) -> Any:
         kept = self.kept
         for i in range(len(kept)):
-            if sys.getrefcount(kept[i]) == ALONE:
+            if kept[i].nbytes >= self.nbytes and sys.getrefcount(kept[i]) == ALONE:
                 return np.ndarray(self.shape, self.dtype, kept[i], 0, self.strides)
         memory = block(self.nbytes)
-        self.kept = [*kept[-1:], memory]
+        kept[:] = [*[other for other in kept if other.nbytes >= self.nbytes][-1:], memory]
         return np.ndarray(self.shape, self.dtype, memory, 0, self.strides)
 
 

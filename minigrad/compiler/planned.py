@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -35,17 +36,15 @@ class Planned:
         self,
         program: Program,
         title: str,
-        names: dict[int, str],
         array_of: Callable[[Value], Any],
         arena: Arena,
+        kept: dict[str, list[Any]],
     ) -> None:
-        self.plain = Source(program, title, names)
-        self.anew = self.plain.function()
         self.plan = Plan(without_repeats(lowered(program, array_of)))
-        self.source = Source(self.plan.program, title, names, self.plan)
+        self.source = Source(self.plan.program, title, self.plan, kept)
         self.arena, self.program, self.used = arena, program, True
         self.memory: Any = None
-        self.function: Callable[..., Any] = self.anew
+        self.function: Any = None
 
     def __call__(self, *arrays: Any) -> Any:
         arena = self.arena
@@ -59,6 +58,16 @@ class Planned:
             return self.function(*arrays)
         finally:
             arena.lock.release()
+
+    @functools.cached_property
+    def plain(self) -> Source:
+        """The program without places."""
+        return Source(self.program, self.source.title)
+
+    @functools.cached_property
+    def anew(self) -> Callable[..., Any]:
+        """The program with arrays that are made anew."""
+        return self.plain.function()
 
     def check(self) -> None:
         """From now on every loop is compared with the calls that it stands for, and their results go on."""

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from ..autograd import inner, settled
 from ..op import OPS
 
@@ -42,6 +44,16 @@ class Value:
 
     def __repr__(self) -> str:
         return self.name
+
+    def like(self, strides: tuple[int, ...] | None = None) -> Any:
+        """An array of zeros like it, laid out as it was, or by these strides."""
+        strides = self.strides if strides is None else strides
+        if strides is None or not self.size:
+            return np.zeros(self.shape, self.dtype)
+        far = [(n - 1) * s for n, s in zip(self.shape, strides, strict=True)]
+        first = -sum(min(x, 0) for x in far)
+        memory = np.zeros(first + sum(max(x, 0) for x in far) + self.dtype.itemsize, np.uint8)
+        return np.ndarray(self.shape, self.dtype, memory, first, strides)
 
 
 @dataclass(eq=False)

@@ -15,8 +15,6 @@ import weakref
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from .. import backend
 from ..autograd import Variable, next_number
 from ..backward import add_gradient
@@ -275,12 +273,7 @@ class Tracer:
     def array_of(self, value: Value) -> Any:
         """What a value was in this call, or, if that is gone, an array like it."""
         array = self._arrays[value]()
-        if array is None:
-            strides = value.strides or ()
-            order = sorted(range(value.ndim), key=lambda i: -strides[i]) if strides else [*range(value.ndim)]
-            made = np.zeros([value.shape[i] for i in order], value.dtype)
-            array = made.transpose(np.argsort(order)) if value.ndim else made
-        return array
+        return value.like() if array is None else array
 
     def program(self, outputs: list[Value]) -> Program:
         """What was recorded."""
