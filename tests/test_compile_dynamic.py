@@ -15,8 +15,9 @@ from test_compile_memory import bytes_made
 
 import minigrad
 from minigrad import backend
-from minigrad.compiler import LIMIT, CompileError, dynamic
+from minigrad.compiler import CompileError, dynamic
 from minigrad.compiler.guards import form
+from minigrad.compiler.replay import LIMIT
 from minigrad.nest import flatten
 
 F, nn = minigrad.nn.functional, minigrad.nn

@@ -14,7 +14,8 @@ from ..backward import Walk
 from .passes import grouped, simplified
 from .planned import Arena, Planned
 from .program import Program, Value
-from .trace import CompileError, Tracer
+from .refusals import CompileError
+from .trace import Tracer
 
 
 def traced(tracer: Tracer, tensors: list[Any], values: list[Value], title: str) -> Backward | None:
@@ -69,7 +70,7 @@ class Backward:
         self.roots = [(i, t._array.shape, t._array.dtype) for i, t in roots.items()]
         self.module = backend.module_of(next(iter(roots.values()))._array)
         seeds = [wrap(self.module.m.zeros_like(t._array)) for t in roots.values()]
-        arguments = {tracer.outside(g._array, f"g{k}"): k for k, g in enumerate(seeds)}
+        arguments = {tracer.arrays.made(g._array, f"g{k}"): k for k, g in enumerate(seeds)}
         for v in arguments:
             v.strides = None  # a call's may be laid out in any way
         start, reached = len(tracer.lines), {}

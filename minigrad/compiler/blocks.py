@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from ..autograd import inner
-from .program import Line, Program, Value, reference_of, row_of
+from .program import Line, Program, Value
+from .rows import reference_of, row_of
 
 PART = 2**15  # elements of a part: in float32 128 KB an operand, of which a core's cache holds several
 LEAST = 2**16  # elements from which parts pay for their loop

@@ -17,7 +17,9 @@ from ..autograd import Variable
 from ..generator import current_generator
 from ..modes import STATE
 from ..nest import flatten
-from .trace import CompileError, Settings, Tracer
+from .refusals import CompileError
+from .settings import Settings
+from .trace import Tracer
 
 
 def key(given: Any, leaves: list[Any]) -> Any:

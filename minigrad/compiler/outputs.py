@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from ..autograd import wrap
-from .trace import CompileError, Tracer
+from .refusals import CompileError
+from .trace import Tracer
 
 Find = Callable[[list[Any], list[Any]], Any]  # among the arguments and the results of a call
 

@@ -11,21 +11,14 @@ from typing import Any
 
 import numpy as np
 
+from ..autograd import inner, settled
 from .blocks import with_blocks
 from .fusion import with_chains
+from .nests import replaced
 from .pieces import beside
-from .program import (
-    AddGrad,
-    HostLine,
-    Line,
-    Program,
-    ReadGrad,
-    Value,
-    replaced,
-    without_ahead,
-    written_memory,
-)
+from .program import AddGrad, HostLine, Line, Program, ReadGrad, Value, written_memory
 from .rewrites import rewritten
+from .rows import row_of
 
 After = Callable[[str, Program], None]  # is told each pass and what it gave
 
@@ -123,6 +116,17 @@ def without_dead(program: Program) -> Program:
     return Program(
         lines[::-1], program.arguments, kept(program.tensors), kept(program.constants), program.outputs
     )
+
+
+def without_ahead(line: Line) -> Line:
+    """A line that makes a gradient which nobody reads, with a forward in its place that doesn't; others as they are."""
+    function = inner(line.function)
+    row, _ = row_of(function)
+    for kernel in row.kernels.values() if row is not None else ():
+        if function is kernel.ahead and line.results[-1] is None:
+            plain = settled(kernel.forward, row, None)
+            return Line(plain, line.m, line.args, line.attrs, line.results[:-1])
+    return line
 
 
 def last_uses(program: Program) -> list[list[Value]]:

@@ -8,11 +8,13 @@ from collections.abc import Callable
 from typing import Any
 
 from .. import backend
-from . import fusion
+from . import tolerance
 from .emit import Source
-from .lowering import lowered, without_repeats
+from .fusion import Fusion
+from .lowering import lowered
 from .memory import Plan, block
 from .program import Program, Value
+from .repeats import without_repeats
 
 
 class Arena:
@@ -71,9 +73,9 @@ class Planned:
 
     def check(self) -> None:
         """From now on every loop is compared with the calls that it stands for, and their results go on."""
-        if any(isinstance(line, fusion.Fusion) for line in self.program.lines):
+        if any(isinstance(line, Fusion) for line in self.program.lines):
             self.used = False
-            fusion.check(self.program, self.anew)
+            tolerance.check(self.program, self.anew)
 
     def timed(self, seconds: dict[str, float]) -> Any:
         """The program with memory of its own, which adds what its lines take to ``seconds``; ``anew`` as well."""

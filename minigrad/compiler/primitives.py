@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import backend
-from .program import Line, Value, things_in
+from .nests import things_in
+from .program import Line, Value
 
 
 class Part(NamedTuple):
@@ -123,13 +124,6 @@ def into(given: tuple[Any, ...], placed: Any, function: Callable[..., Any], *arg
         if results[i].base is not place.base:
             np.copyto(place, results[i])
     return made
-
-
-def each(nest: Any, change: Callable[[Any], Any]) -> Any:
-    """The nest with ``change`` applied to its leaves, of which a part is one."""
-    if type(nest) is dict:
-        return {k: each(v, change) for k, v in nest.items()}
-    return type(nest)(each(v, change) for v in nest) if type(nest) in (list, tuple) else change(nest)
 
 
 def whole(value: Value, array: Any) -> Part:

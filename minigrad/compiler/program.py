@@ -14,8 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from ..autograd import inner, settled
 from ..op import OPS
+from .nests import things_in
+from .rows import row_of
 
 
 @dataclass(eq=False)
@@ -67,7 +68,7 @@ class Line:
     results: list[Value | None]
 
     def reads(self) -> Iterator[Value]:
-        yield from values_in((self.args, self.attrs))
+        yield from things_in((self.args, self.attrs), Value)
 
     @property
     def name(self) -> str:
@@ -167,34 +168,6 @@ class Program:
         return list(dict.fromkeys([*self.outside(), *made]))
 
 
-def things_in(nest: Any, kind: type) -> Iterator[Any]:
-    """The things of a kind in a nest of lists, tuples and dicts, in order."""
-    if isinstance(nest, kind):
-        yield nest
-    elif isinstance(nest, (list, tuple)):
-        for part in nest:
-            yield from things_in(part, kind)
-    elif isinstance(nest, dict):
-        for part in nest.values():
-            yield from things_in(part, kind)
-
-
-def values_in(nest: Any) -> Iterator[Value]:
-    """The values in a nest."""
-    return things_in(nest, Value)
-
-
-def replaced(nest: Any, change: Callable[[Any], Any]) -> Any:
-    """The nest with ``change`` applied to everything in it that is no list, tuple or dict."""
-    if isinstance(nest, dict):
-        return {k: replaced(v, change) for k, v in nest.items()}
-    if isinstance(nest, tuple) and hasattr(nest, "_fields"):
-        return type(nest)(*[replaced(v, change) for v in nest])
-    if type(nest) in (list, tuple):
-        return type(nest)(replaced(v, change) for v in nest)
-    return change(nest)
-
-
 def written_memory(program: Program) -> set[int]:
     """What lines may write to, what becomes a ``.grad`` and what leaves the program."""
     written = {
@@ -216,46 +189,3 @@ def leaves(program: Program) -> Iterator[Value]:
             and (not isinstance(line, AddGrad) or line.own)
         ):
             yield line.value
-
-
-def row_of(function: Any) -> tuple[Any, str]:
-    """The row that a function is a forward, a rule or a kernel of, and how to call it in the source."""
-    function = inner(function)
-    for row in OPS.values():
-        if function is row.forward:
-            return row, row.name
-        single = len(row.rules) == 1
-        names = ["" if single or r.target is None else f"_by_{row.inputs[r.target]}" for r in row.rules]
-        for rule, by in zip(row.rules, names, strict=True):
-            if function is rule.function:
-                return row, f"{row.name}_gradient{by}"
-        for (kernel_set, _, _), kernel in row.kernels.items():
-            if function is kernel.forward:
-                return row, f"{row.name}_{kernel_set}"
-            if function in kernel.rules:
-                return row, f"{row.name}_gradient{names[kernel.rules.index(function)]}_{kernel_set}"
-            if function is kernel.ahead:
-                return row, f"{row.name}_and_gradient_{kernel_set}"
-    return None, getattr(function, "__name__", "call").strip("_") or "call"
-
-
-def reference_of(function: Any) -> Any:
-    """The row's own function that a kernel stands for; None for what is no kernel."""
-    for row in OPS.values():
-        for kernel in row.kernels.values():
-            if function is kernel.forward or function is kernel.ahead:
-                return row.forward
-            if function in kernel.rules:
-                return row.rules[kernel.rules.index(function)].function
-    return None
-
-
-def without_ahead(line: Line) -> Line:
-    """A line that makes a gradient which nobody reads, with a forward in its place that doesn't; others as they are."""
-    function = inner(line.function)
-    row, _ = row_of(function)
-    for kernel in row.kernels.values() if row is not None else ():
-        if function is kernel.ahead and line.results[-1] is None:
-            plain = settled(kernel.forward, row, None)
-            return Line(plain, line.m, line.args, line.attrs, line.results[:-1])
-    return line

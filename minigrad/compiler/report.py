@@ -10,7 +10,8 @@ from ..pictures.svg import BLUE, FAINT, GRID, Svg, shortened
 from .blocks import Block
 from .memory import Plan
 from .passes import peak_bytes
-from .program import Line, Program, row_of
+from .program import Line, Program
+from .rows import row_of
 
 
 class Row(NamedTuple):

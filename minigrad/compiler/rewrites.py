@@ -11,7 +11,8 @@ import functools
 from typing import Any
 
 from ..op import OPS
-from .program import Line, Program, Value, leaves, replaced
+from .nests import replaced
+from .program import Line, Program, Value, leaves
 
 
 def rewritten(program: Program) -> Program:

@@ -6,8 +6,9 @@ from typing import Any
 
 from ..pictures.svg import BLUE, FAINT, GREEN, GRID, INK, SKY, VERMILION, Svg, shortened
 from .memory import Plan
+from .nests import replaced
 from .primitives import Primitive
-from .program import HostLine, Line, Program, SetGrad, Value, replaced
+from .program import HostLine, Line, Program, SetGrad, Value
 
 
 def described(program: Program) -> list[str]:
