@@ -338,6 +338,41 @@ def test_modes_and_kernel_sets_have_programs_of_their_own():
     assert double(x).requires_grad and double.retraces == 3
 
 
+def test_another_default_device_is_seen_after_many_calls(monkeypatch):
+    import strict_module
+
+    monkeypatch.setattr(backend, "MODULES", dict(backend.MODULES))
+    monkeypatch.setattr(backend, "BY_TYPE", dict(backend.BY_TYPE))
+    backend.register_array_module(
+        "strict", strict_module.Module(), strict_module.Array, from_numpy=strict_module.from_numpy,
+        to_numpy=strict_module.to_numpy, shares_memory=lambda a, b: np.may_share_memory(a._inside, b._inside),
+    )  # fmt: skip
+    made = minigrad.compile(lambda: minigrad.ones(2) * 3)
+    for _ in range(4):
+        assert made().device.type == "cpu"
+    with minigrad.device("strict"):
+        assert made().device.type == "strict" and made.retraces == 1
+    assert made().device.type == "cpu" and made.retraces == 1
+
+
+def test_an_argument_that_is_given_twice_after_many_calls_is_another_call():
+    w = minigrad.tensor([1.0, 2.0], requires_grad=True)
+
+    @minigrad.compile
+    def f(a, b):
+        out = b * w
+        a.add_(1)
+        return out
+
+    x = minigrad.tensor([1.0, 1.0])
+    for _ in range(4):
+        f(x.clone(), x).sum().backward()
+    out = f(x, x)  # saved for the gradient of w, and written to since
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        out.sum().backward()
+    assert f.retraces == 1
+
+
 def test_other_arguments_are_compared():
     power = minigrad.compile(lambda x, n, *, how="up": x**n if how == "up" else x / n)
     x = minigrad.tensor([2.0, 3.0])
