@@ -17,7 +17,7 @@ from ..nest import flatten
 from . import guards
 from .blocks import Block
 from .identity import never, same
-from .names import Kept
+from .kept import Kept
 from .planned import Arena, Planned
 from .program import Line, Value
 from .refusals import CompileError

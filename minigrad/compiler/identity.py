@@ -15,7 +15,8 @@ from .. import backend, dtypes
 from ..autograd import Variable
 from ..modes import STATE
 from .guards import Guards
-from .names import Kept, value_of
+from .kept import Kept
+from .names import value_of
 
 
 def never(args: tuple[Any, ...]) -> bool:

@@ -2,60 +2,30 @@
 
 Found in the code of the function, of the functions, methods and forwards that it names, and of what those
 name in turn; the library's own code is left out. Values are compared by identity, numbers and strings by value,
-lists, dicts and sets by their contents, some levels deep.
+lists, dicts, sets and small arrays by their contents (``kept.py``).
 """
 
 from __future__ import annotations
 
-import collections
 import dis
 import functools
 import sys
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from typing import Any
 
-import numpy as np
-
 from ..autograd import Variable
+from .kept import NESTS, SIMPLE, Kept, inner
 
-_SIMPLE = (bool, int, float, str, type(None), np.float64, np.float32, np.int64)
-_NESTS = (dict, list, tuple, set, collections.deque)
-_LONG = 256  # longer lists are data: only their length is compared
 _OURS = __name__.partition(".")[0]
-
-
-class Kept:
-    """A value as it was; :meth:`holds` says whether another is the same."""
-
-    __slots__ = ("parts", "value")
-
-    def __init__(self, value: Any, depth: int = 3) -> None:
-        self.value = value
-        self.parts: Any = None
-        if depth and issubclass(type(value), _NESTS):  # isinstance would ask a proxy for its class
-            inner = _inner(value) if len(value) <= _LONG else []
-            self.parts = (len(value), [Kept(x, depth - 1) for x in inner])
-
-    def holds(self, now: Any) -> bool:
-        before = self.value
-        if now is not before:
-            if type(now) is not type(before) or not (
-                type(now) in _SIMPLE and now == before or type(now) is tuple
-            ):
-                return False
-        if self.parts is None:
-            return True
-        size, kept = self.parts
-        if len(now) != size:
-            return False
-        return not kept or all(map(Kept.holds, kept, _inner(now)))
-
-
-def _inner(value: Any) -> list[Any]:
-    if isinstance(value, dict):
-        return [*value, *value.values()]
-    return sorted(value, key=id) if isinstance(value, set) else list(value)
+_BY_TEXT = {"getattr", "vars", "__dict__"}  # with them a name may be a string in the code
+_IMPLIED = {  # methods that code calls without naming them
+    "BINARY_SUBSCR": ("__getitem__",), "LOAD_ATTR": ("__getattr__",), "GET_ITER": ("__iter__",), "CONTAINS_OP": ("__contains__",),
+    "BINARY_OP": (
+        "__getitem__", *(f"__{r}{op}__" for op in ("add", "sub", "mul", "truediv", "pow", "matmul") for r in ("", "r"))
+    ),
+    "float": ("__float__",), "int": ("__int__", "__index__"), "len": ("__len__",), "bool": ("__bool__",),
+}  # fmt: skip
 
 
 class Names:
@@ -89,15 +59,18 @@ class Names:
         self.kept.setdefault((id(table), name), (table, name, Kept(value)))
         return value
 
-    def _reach(self, thing: Any, depth: int = 3) -> None:
-        if isinstance(thing, _NESTS) and depth and len(thing) <= _LONG:
-            for x in _inner(thing):
-                self._reach(x, depth - 1)
-        if type(thing) in (*_NESTS, *_SIMPLE) or id(thing) in self._seen:
+    def _reach(self, thing: Any) -> None:
+        if type(thing) in SIMPLE or id(thing) in self._seen:
             return
         self._seen[id(thing)] = thing
+        if isinstance(thing, NESTS):
+            for x in inner(thing):
+                self._reach(x)
+        if type(thing) in NESTS:
+            return
         if isinstance(thing, functools.partial):
-            self._reach((thing.func, thing.args, thing.keywords))
+            for part in ("func", "args", "keywords"):
+                self._reach(self.note(thing, part))
         elif isinstance(thing, types.MethodType):
             self._reach((thing.__func__, thing.__self__))
         elif isinstance(thing, types.FunctionType):
@@ -109,20 +82,30 @@ class Names:
             self._reach(thing.__wrapped__)
 
     def _function(self, function: types.FunctionType) -> None:
-        self._reach((function.__defaults__, function.__kwdefaults__, getattr(function, "__wrapped__", None)))
+        for given in ("__defaults__", "__kwdefaults__"):
+            if getattr(function, given):
+                self._reach(self.note(function, given))
+        if vars(function):
+            self._objects.append(function)
+            self._reach(getattr(function, "__wrapped__", None))
         space = function.__globals__
         for code in _codes(function.__code__):
+            if not _BY_TEXT.isdisjoint(code.co_names):
+                self._attributes.update(text for text in code.co_consts if type(text) is str)
             for step in dis.get_instructions(code):
-                if step.opname in ("LOAD_GLOBAL", "LOAD_NAME", "STORE_GLOBAL") and step.argval in space:
-                    self._reach(self.note(space, step.argval))
+                self._attributes.update(_IMPLIED.get(step.opname, ()))
+                if step.opname in ("LOAD_GLOBAL", "LOAD_NAME", "STORE_GLOBAL"):
+                    self._attributes.update(_IMPLIED.get(step.argval, ()))
+                    if step.argval in space:
+                        self._reach(self.note(space, step.argval))
                 elif step.opname in ("LOAD_ATTR", "LOAD_METHOD", "STORE_ATTR"):
                     self._attributes.add(step.argval)
         for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
             self._reach(self.note(cell, name))
 
     def _attributes_of(self, thing: Any) -> None:
-        for table in _tables(thing):
-            for name in self._attributes & table.keys():
+        for table, known in _tables(thing):
+            for name in known if type(thing).__module__ == "collections" else self._attributes & known:
                 self._reach(self.note(table, name))
         for name in (*self._attributes, "__call__", "forward"):
             found = None if _is_python(thing) else getattr(type(thing), name, None)
@@ -132,10 +115,11 @@ class Names:
 
 
 def value_of(table: Any, name: str) -> Any:
-    if not isinstance(table, types.CellType):
-        return table.get(name, Names)  # Names: nothing
+    """What a name stands for in a dict, a cell, or an object; Names where that is nothing."""
+    if isinstance(table, (dict, types.MappingProxyType)):
+        return table.get(name, Names)
     try:
-        return table.cell_contents
+        return table.cell_contents if isinstance(table, types.CellType) else getattr(table, name, Names)
     except ValueError:
         return Names
 
@@ -164,7 +148,7 @@ def _has_names(thing: Any) -> bool:
     if isinstance(thing, types.ModuleType):
         foreign = thing.__name__.partition(".")[0] not in (_OURS, "numpy") and not _standard(thing.__name__)
         return foreign and hasattr(thing, "__file__")
-    if isinstance(thing, Variable) or not hasattr(thing, "__dict__"):
+    if isinstance(thing, Variable) or not (hasattr(thing, "__dict__") or _slots(type(thing))):
         return False
     kind = thing if isinstance(thing, type) else type(thing)
     return (
@@ -172,15 +156,23 @@ def _has_names(thing: Any) -> bool:
     )
 
 
-def _tables(thing: Any) -> Iterator[Any]:
-    own = vars(thing)
-    yield own
+def _tables(thing: Any) -> Iterator[tuple[Any, Set[str]]]:
+    """Where an object has its attributes, and which."""
+    own = getattr(thing, "__dict__", {})
+    yield own, own.keys()
+    yield thing, _slots(type(thing))
     for name in ("_parameters", "_buffers", "_modules"):
         if type(own.get(name)) is dict:
-            yield own[name]
+            yield own[name], own[name].keys()
     for kind in (thing if isinstance(thing, type) else type(thing)).__mro__:
         if not (_ours(kind) or kind.__module__ == "builtins" or _is_python(thing)):
-            yield vars(kind)
+            yield vars(kind), vars(kind).keys()
+
+
+def _slots(kind: type) -> Set[str]:
+    """Attributes that the user's classes keep outside of a dict."""
+    mine = [c for c in kind.__mro__ if not (_ours(c) or _standard(c.__module__))]
+    return {n for c in mine for n, x in vars(c).items() if type(x) is types.MemberDescriptorType}
 
 
 def _codes(code: types.CodeType) -> Iterator[types.CodeType]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..nn.module import Module
-from .names import Kept
+from .kept import Kept
 
 
 class Settings:
