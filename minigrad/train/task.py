@@ -114,33 +114,33 @@ class Task:
             raise self._unknown(batch, f"{kind}_step")
         *inputs, target = batch
         output, loss = (
-            self._outcome(inputs, target) if self._compiled is None else self._replay(inputs, target)
+            self._outcome(target, *inputs) if self._compiled is None else self._replay(target, *inputs)
         )
         weight = _terms(self.loss, target)
         if self._summed:
             weight = batch_size(batch)
         return Step(loss, weight, self._summed, pair=(output, target))
 
-    def _outcome(self, inputs: Any, target: Any) -> tuple[Any, Any]:
+    def _outcome(self, target: Any, *inputs: Any) -> tuple[Any, Any]:
         output = self.model(*inputs)
         return output, None if self.loss is None else self.loss(output, target)
 
-    def _replay(self, inputs: Any, target: Any) -> tuple[Any, Any]:
+    def _replay(self, *parts: Any) -> tuple[Any, Any]:
         """The outcome by the compiled program, its bits a replay's wherever a run begins or is resumed.
 
         A loop's last bits may be others than those of the calls that it stands for, so a call that has to be traced is
         made twice, from the same state.
         """
         compiled: Any = self._compiled
-        if not compiled.has_program(inputs, target):
+        if not compiled.has_program(*parts):
             buffers = [(b, b.detach().clone()) for b in self.model.buffers()]
             drawn = get_rng_state()
-            compiled(inputs, target)
+            compiled(*parts)
             with no_grad():
                 for buffer, before in buffers:
                     buffer.copy_(before)
             set_rng_state(drawn)
-        return compiled(inputs, target)  # type: ignore[no-any-return]
+        return compiled(*parts)  # type: ignore[no-any-return]
 
     def _unknown(self, batch: Any, step: str) -> TypeError:
         got = type(batch).__name__

@@ -590,13 +590,7 @@ class Trainer(Evaluator):
                 if p.grad is not None:
                     p.grad.mul_(1.0 / self._shares)
         self._call("on_before_optimizer_step", self.optimizer)
-        if self.check_finite and not all_finite(self._parameters):
-            self._not_finite("the gradient is not finite", self._group, backward=True)
-        if self.gradient_clip_val is not None:
-            from ..optim import clip_grad_norm_, clip_grad_value_
-
-            clip = clip_grad_norm_ if self.gradient_clip_algorithm == "norm" else clip_grad_value_
-            clip(self._parameters, self.gradient_clip_val)
+        self._check_and_clip()
         self.optimizer.step()
         loop.step += 1
         for s in self.schedules:
@@ -606,6 +600,22 @@ class Trainer(Evaluator):
         self._group, self._shares, self._group_loss = [], 0.0, [0.0, 0.0]
         if loop.step % self.log_every_n_steps == 0:
             self._log({"loss": loss, **self.accumulated.at_step}, "step")
+
+    def _check_and_clip(self) -> None:
+        """Refuses a gradient that isn't finite, and clips it; where the norm is asked for anyway, a finite one says that all is."""
+        from ..optim.clipping import clip_grad_value_, clip_grads_with_norm_, get_total_norm
+
+        limit, by_norm = self.gradient_clip_val, self.gradient_clip_algorithm == "norm"
+        norm = None
+        if limit is not None and by_norm:
+            norm = get_total_norm([p.grad for p in self._parameters if p.grad is not None])
+        if self.check_finite and (norm is None or not math.isfinite(norm.item())):
+            if not all_finite(self._parameters):
+                self._not_finite("the gradient is not finite", self._group, backward=True)
+        if norm is not None:
+            clip_grads_with_norm_(self._parameters, limit, norm)
+        elif limit is not None:
+            clip_grad_value_(self._parameters, limit)
 
     def _not_finite(self, what: str, group: list[Any], backward: bool) -> None:
         """Runs the group again to find the op that made the first NaN or inf, and raises."""
