@@ -77,7 +77,7 @@ def test_a_replay_makes_no_arrays(at_end):
 UPDATES = {
     "SGD": {"lr": 0.1}, "SGD with momentum": {"lr": 0.1, "momentum": 0.9, "nesterov": True, "weight_decay": 0.1}, "Adam": {},
     "Adam ascending": {"maximize": True, "weight_decay": 0.1, "amsgrad": True}, "AdamW": {}, "RMSprop": {"momentum": 0.5, "centered": True},
-    "Adagrad": {}, "Adadelta": {}, "Adamax": {}, "RAdam": {"weight_decay": 0.1},
+    "Adagrad": {}, "Adadelta": {}, "Adamax": {}, "RAdam": {"weight_decay": 0.1}, "NAdam": {"weight_decay": 0.1},
 }  # fmt: skip
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from .. import backend, threads
 from ..modes import STATE
 from ..op import OPS
-from ..optim.optimizer import Optimizer
+from ..optim.optimizer import Optimizer, apply_all
 from ..tensor import Tensor
 
 LIMIT = 16  # times that it is written down; where it is never twice the same that wouldn't pay
@@ -35,18 +35,55 @@ class Step:
         if self.again is None or not self.again():
             self.function()
             self.left -= 1
-            self.again = written(self.function.__self__) if self.left > 0 else None  # type: ignore[attr-defined]
+            optimizer: Any = self.function.__self__  # type: ignore[attr-defined]
+            how = written if _has_numbers(optimizer) else followed
+            self.again = how(optimizer) if self.left > 0 else None
 
 
 def is_step(function: Any) -> bool:
-    """Is it the step of an optimizer whose update is a row's, with numbers that the parameters of a group share?"""
+    """Is it the step of an optimizer whose update is a row's?"""
     optimizer = getattr(function, "__self__", None)
-    if not isinstance(optimizer, Optimizer) or getattr(function, "__func__", None) is not Optimizer.step:
-        return False
+    return isinstance(optimizer, Optimizer) and getattr(function, "__func__", None) is Optimizer.step
+
+
+def _has_numbers(optimizer: Any) -> bool:
+    """Do the parameters of a group share the numbers of their updates, by the optimizer's own function?"""
     owners = [next(c for c in type(optimizer).__mro__ if name in vars(c)) for name in ("_update", "_numbers")]
     return owners[0] is owners[1] is not Optimizer and vars(optimizer).keys().isdisjoint(
         ("_update", "_numbers")
     )
+
+
+def followed(optimizer: Any) -> Callable[[], bool]:
+    """The step, asking for every update, where rows have memory that stays."""
+    kept = Kept()
+
+    def again() -> bool:
+        state, hooks = STATE.get(), optimizer._hooks
+        if state.recorder is not None or state.journal is not None:
+            return False
+        if optimizer._stepping or hooks["step_pre"] or hooks["step_post"]:
+            return False
+        given = [
+            (group, p) for group in optimizer.param_groups for p in group["params"] if p._grad is not None
+        ]
+        for _, p in given:
+            optimizer._check_gradient(p, p._grad)
+        optimizer._opt_called, optimizer._known = True, (None, None, None)
+        updates = [optimizer._update(group, p) for group, p in given]
+        if not all(_plain(row, inputs) for row, inputs, _ in updates):
+            apply_all(updates, optimizer._vectors)
+            return True
+        for row, inputs, attrs in updates:
+            op = OPS[row]
+            arrays = [None if t is None else t._array for t in inputs]
+            kept.update(op.forward, *arrays, **{**op.attrs, **attrs})
+            for name, t in zip(op.inputs, inputs, strict=False):
+                if name in op.mutates and t is not None:
+                    t._writes[0] += 1
+        return True
+
+    return again
 
 
 def written(optimizer: Any) -> Callable[[], bool] | None:
@@ -194,8 +231,10 @@ def _always(**attrs: Any) -> bool:
 def _plain(row: str, inputs: Any) -> Any:
     """The same for the row itself, where no kernel is selected: the arrays as they are, no loop."""
     op, arrays = OPS[row], [None if t is None else t._array for t in inputs]
-    a = arrays[0]
-    if type(a) is not np.ndarray or a.dtype.itemsize < 4 or op.wide:
+    a: Any = arrays[0]
+    if any(x is not None and (type(x) is not np.ndarray or x.dtype != a.dtype) for x in arrays):
+        return None
+    if a.dtype.itemsize < 4 or op.wide:
         return None
     if op.kernels and backend.select(op, backend.module_of(a), a.dtype) is not None:
         return None
