@@ -41,7 +41,7 @@ class GPT2Config(PretrainedConfig):
     layer_norm_epsilon: float = 1e-5
     scale_attn_weights: bool = True  # scores times 1/√d
     scale_attn_by_inverse_layer_idx: bool = False  # and times 1/(layer + 1)
-    reorder_and_upcast_attn: bool = False  # scores of halves in float32: as they always are here
+    reorder_and_upcast_attn: bool = False  # scores of halves in float32: as they are here anyway
     add_cross_attention: bool = False  # to another model's states, encoder_hidden_states
     bias: bool = True  # False leaves out every bias, as nanoGPT can
     bos_token_id: int | None = 50256
