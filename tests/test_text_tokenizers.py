@@ -1,5 +1,6 @@
 """Tokenizers from their definitions and from stored answers: no library is needed, no vocabulary is downloaded."""
 
+import itertools
 import json
 import random
 from collections import Counter
@@ -24,10 +25,12 @@ from minigrad.text import (
     WordPieceTokenizer,
     train_bpe,
 )
+from minigrad.text.definition import Definition
 from minigrad.text.library import installed
-from minigrad.text.normalization import Normalized, lowercase, unicode_form
+from minigrad.text.normalization import Normalized, lowercase, normalizer, unicode_form
 from minigrad.text.patterns import GPT2, translated
 from minigrad.text.unicode import is_accent, is_control, is_punctuation
+from minigrad.text.unigram import Unigram
 
 STORED = json.loads(KEPT.read_text(encoding="utf-8"))
 KINDS = text_kinds.definitions(STORED["lines"], 500)
@@ -345,6 +348,62 @@ def test_tokens_ids_and_roles():
     assert BERT("cats", return_special_tokens_mask=True).special_tokens_mask == [1, 0, 0, 1]
 
 
+# Unigram
+
+
+def ways(word):
+    """All ways to cut a word."""
+    if not word:
+        yield ()
+    for k in range(1, len(word) + 1):
+        yield from ((word[:k], *rest) for rest in ways(word[k:]))
+
+
+@given(
+    st.dictionaries(st.text("abc", min_size=1, max_size=3), st.floats(-9, 0), min_size=1),
+    st.text("abcd", max_size=7),
+)
+def test_unigram_finds_the_likeliest_of_all_cuts(scores, word):
+    model = Unigram([("<unk>", 0.0), *scores.items()], unknown=0)
+    unlikely = min([0.0, *scores.values()]) - 10
+    sums = [
+        sum(scores.get(piece, unlikely) for piece in way)
+        for way in ways(word)
+        if all(piece in scores or len(piece) == 1 for piece in way)
+    ]
+    found = model(word)
+    got = [
+        scores[word[a:b]] if id else (b - a) * unlikely
+        for id, (a, b) in zip(found.ids, found.spans, strict=True)
+    ]
+    assert sum(got) == pytest.approx(max(sums), abs=1e-9)
+    assert "".join(word[a:b] for a, b in found.spans) == word
+    assert not any(
+        x == y == 0 for x, y in itertools.pairwise(found.ids)
+    )  # what is unknown side by side is one
+
+
+def test_unigram_gives_bytes_or_refuses_what_no_piece_is():
+    pieces = [("<unk>", 0.0), ("a", -1.0), *[(f"<0x{b:02X}>", 0.0) for b in "é".encode()]]
+    model = Unigram(pieces, 0, byte_fallback=True)
+    assert model("aéa") == ((1, 2, 3, 1), ((0, 1), (1, 2), (1, 2), (2, 3)))
+    assert model("aö").ids == (1, 0)  # one of its bytes is no piece
+    with pytest.raises(ValueError, match="no piece is 'b', and the model has no unk_id"):
+        Unigram([("a", -1.0)], None)("ab")
+
+
+def test_a_charsmap_is_read_and_tells_where_characters_came_from():
+    table = text_kinds.charsmap({"ﬁ": "fi", "e\u0301": "é", "\t": " ", "\x01": "", "ab": "x"})
+    normalize = normalizer(Definition({"type": "Precompiled", "precompiled_charsmap": table}, "here"))
+    for text, expected, origins in [
+        ("ﬁn", "fin", [0, 0, 1]), ("ce\u0301d", "céd", [0, 1, 3]), ("a\tb", "a b", [0, 1, 2]),
+        ("a\x01b", "ab", [0, 2]), ("ab", "ab", [0, 1]), ("e\u0301\u0301\u0301", "e\u0301\u0301\u0301", [0, 1, 2, 3]),
+        ("ﬁ\u0301", "fi", [0, 1]),  # a cluster is what its first key says
+    ]:  # fmt: skip
+        found = normalize(Normalized(text))
+        assert (found.text, list(found.where())) == (expected, origins), ascii(text)
+
+
 # Files
 
 
@@ -412,8 +471,17 @@ BAD = [
     ("tokenizer.json", b"[" * 100_000, "can't be read|no JSON"),
     ("tokenizer.json", b"[]", "an object, got list"),
     ("tokenizer.json", b"{}", "'model' must be there, got nothing"),
-    ("tokenizer.json", definition(model={"type": "Unigram"}), "model: unknown type 'Unigram'; known are WordPiece, BPE"),
-    ("tokenizer.json", definition(normalizer={"type": "Precompiled"}), "normalizer: unknown type 'Precompiled'; known are"),
+    ("tokenizer.json", definition(model={"type": "WordLevel"}), "model: unknown type 'WordLevel'; known are WordPiece, BPE, Unigram"),
+    ("tokenizer.json", definition(model={"type": "Unigram", "vocab": {"a": 0.5}}), "'vocab' must be a list of pieces and their log prob"),
+    ("tokenizer.json", definition(model={"type": "Unigram", "vocab": [["a", "b"]]}), "piece 0 must be a text and its log probability"),
+    ("tokenizer.json", definition(model={"type": "Unigram", "vocab": [["a", -1], ["a", -2]]}), "piece 'a' stands in the vocabulary twice"),
+    ("tokenizer.json", definition(model={"type": "Unigram", "vocab": [["a", -1]], "unk_id": 1}), "unk_id 1 is beyond the vocabulary's 1 pieces"),
+    ("tokenizer.json", definition(normalizer={"type": "Nmt"}), "normalizer: unknown type 'Nmt'; known are"),
+    ("tokenizer.json", definition(normalizer={"type": "Precompiled"}), "'precompiled_charsmap' must be a string, got nothing"),
+    ("tokenizer.json", definition(normalizer={"type": "Precompiled", "precompiled_charsmap": "é"}), "normalizer: Charsmap: expected SentencePiece's"),
+    ("tokenizer.json", definition(normalizer={"type": "Precompiled", "precompiled_charsmap": "/////w=="}), "normalizer: Charsmap: expected SentencePiece's"),
+    ("tokenizer.json", definition(pre_tokenizer={"type": "Metaspace", "prepend_scheme": "last"}), "'prepend_scheme' must be always, first or never"),
+    ("tokenizer.json", definition(pre_tokenizer={"type": "Metaspace", "replacement": "__"}), "'replacement' must be one character"),
     ("tokenizer.json", definition(pre_tokenizer={"type": 3}), "pre_tokenizer: unknown type 3"),
     ("tokenizer.json", definition(decoder="x"), "'decoder' must be an object, got 'x'"),
     ("tokenizer.json", definition(post_processor={"type": "BertProcessing", "sep": 1, "cls": []}), "'cls' must be a token and its id"),
@@ -459,7 +527,7 @@ def test_a_definition_with_anything_in_it_is_opened_or_refused(data):
     try:
         Pipeline(changed).encode("a b")
     except ValueError as e:
-        assert "tokenizer" in str(e) or "BytePair" in str(e) or "WordPiece" in str(e)
+        assert any(name in str(e) for name in ("tokenizer", "BytePair", "WordPiece", "Unigram"))
 
 
 def test_an_empty_folder_says_what_was_looked_for(tmp_path):

@@ -12,6 +12,7 @@ from .library import LibraryTokenizer
 from .pipeline import Pipeline
 from .tokenizer import Tokenizer
 from .training import train_bpe
+from .unigram import Unigram
 from .wordpiece import WordPiece
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "LibraryTokenizer",
     "Pipeline",
     "Tokenizer",
+    "Unigram",
     "WordPiece",
     "WordPieceTokenizer",
     "train_bpe",

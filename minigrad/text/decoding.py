@@ -7,6 +7,7 @@ from functools import partial
 
 from .bpe import character_bytes
 from .definition import Definition
+from .splitting import prepend_scheme
 
 Decoder = Callable[[Sequence[str]], list[str]]
 
@@ -62,6 +63,11 @@ def _byte_fallback(tokens: Sequence[str]) -> list[str]:
     return out
 
 
+def _metaspace(mark: str, prefixed: bool, tokens: Sequence[str]) -> list[str]:
+    """A space for each mark; of the first token they were put in front."""
+    return [token.replace(mark, "" if prefixed and not k else " ") for k, token in enumerate(tokens)]
+
+
 def _bpe(suffix: str, tokens: Sequence[str]) -> list[str]:
     last = len(tokens) - 1
     return [token.replace(suffix, "" if k == last else " ") for k, token in enumerate(tokens)]
@@ -93,6 +99,7 @@ DECODERS: dict[str, Callable[[Definition], Decoder]] = {
     "WordPiece": lambda d: partial(_wordpiece, d.text("prefix"), d.flag("cleanup", True)),
     "ByteLevel": lambda d: _byte_level,
     "ByteFallback": lambda d: _byte_fallback,
+    "Metaspace": lambda d: partial(_metaspace, d.text("replacement"), prepend_scheme(d) != "never"),
     "BPEDecoder": lambda d: partial(_bpe, d.text("suffix")),
     "Fuse": lambda d: lambda tokens: ["".join(tokens)],
     "Strip": lambda d: partial(_strip, d.text("content"), d.number("start", 0), d.number("stop", 0)),

@@ -211,6 +211,15 @@ def _bert(d: Definition) -> Step:
     return partial(in_turn, tuple(steps))
 
 
+def _precompiled(d: Definition) -> Step:
+    from .unigram import Charsmap
+
+    try:
+        return Charsmap(d.text("precompiled_charsmap"))
+    except ValueError as e:
+        raise ValueError(f"{d.place}: {e}") from None
+
+
 NORMALIZERS: dict[str, Callable[[Definition], Step]] = {
     "BertNormalizer": _bert,
     "Sequence": lambda d: partial(in_turn, tuple(normalizer(part) for part in d.parts("normalizers"))),
@@ -220,6 +229,7 @@ NORMALIZERS: dict[str, Callable[[Definition], Step]] = {
     "NFD": lambda d: partial(unicode_form, "NFD"),
     "NFKC": lambda d: partial(unicode_form, "NFKC"),
     "NFKD": lambda d: partial(unicode_form, "NFKD"),
+    "Precompiled": _precompiled,
     "Prepend": lambda d: partial(prepend, d.text("prepend")),
     "Replace": lambda d: partial(replace, d.pattern("pattern"), d.text("content")),
     "Strip": lambda d: partial(strip, d.flag("strip_left", True), d.flag("strip_right", True)),

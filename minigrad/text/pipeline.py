@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -13,10 +14,11 @@ from .bpe import BytePairEncoding
 from .decoding import decoder
 from .definition import Definition
 from .encoding import Encoding, truncated
-from .normalization import normalizer, prepend
+from .normalization import normalizer
 from .splitting import splitter
 from .templates import template
 from .tokenizer import Tokenizer
+from .unigram import Unigram
 from .wordpiece import Pieces, WordPiece
 
 _LONGEST_KEPT, _KEPT = 64, 1 << 17  # words in the cache: their length, their number
@@ -53,7 +55,31 @@ def _bpe(d: Definition, as_bytes: bool) -> BytePairEncoding:
     )
 
 
-MODELS = {"WordPiece": lambda d: partial(_wordpiece, d), "BPE": lambda d: partial(_bpe, d)}
+def _unigram(d: Definition, as_bytes: bool) -> Unigram:
+    pieces, unknown = d.get("vocab"), None if d.get("unk_id") is None else d.number("unk_id")
+    if not isinstance(pieces, list) or not pieces:
+        raise d.wrong("vocab", "a list of pieces and their log probabilities")
+    for k, piece in enumerate(pieces):
+        if (
+            not isinstance(piece, list) or len(piece) != 2 or not isinstance(piece[0], str) or not piece[0]
+            or type(piece[1]) not in (int, float) or not math.isfinite(piece[1])
+        ):  # fmt: skip
+            raise ValueError(
+                f"{d.place}: piece {k} must be a text and its log probability, got {piece!r:.80}"
+            )
+    try:
+        return Unigram(
+            [(piece, float(score)) for piece, score in pieces], unknown, d.flag("byte_fallback", False)
+        )
+    except ValueError as e:
+        raise ValueError(f"{d.place}: {e}") from None
+
+
+MODELS = {
+    "WordPiece": lambda d: partial(_wordpiece, d),
+    "BPE": lambda d: partial(_bpe, d),
+    "Unigram": lambda d: partial(_unigram, d),
+}
 
 
 class Pipeline(Tokenizer):
@@ -79,7 +105,7 @@ class Pipeline(Tokenizer):
             raise d.wrong("model", "there")
         if "type" not in model.values and "merges" in model.values:
             model = model._replace(values={**model.values, "type": "BPE"})  # files of before 2020
-        self.model: WordPiece | BytePairEncoding = model.chosen(MODELS)(self.split.as_bytes)
+        self.model: WordPiece | BytePairEncoding | Unigram = model.chosen(MODELS)(self.split.as_bytes)
         self.template = template(d.part("post_processor"))
         self.decoder = decoder(d.part("decoder"))
         added = [AddedToken.read(part) for part in d.parts("added_tokens")] if d.get("added_tokens") else []
@@ -122,9 +148,8 @@ class Pipeline(Tokenizer):
             if added is not None:
                 words = [(Pieces((added,), ((0, len(state.text)),)), 0)]
             else:
-                if self.split.prefix_space and not state.text.startswith(" "):
-                    state = prepend(" ", state)
-                words = [(self._pieces(state.text[a:b]), a) for a, b in self.split(state.text)]
+                state, cut = self.split.words(state, base == 0)
+                words = [(self._pieces(state.text[a:b]), a) for a, b in cut]
             origins = state.origins
             for pieces, start in words:
                 ids += pieces.ids
