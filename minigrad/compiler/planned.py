@@ -11,6 +11,7 @@ from .. import backend
 from . import tolerance
 from .emit import Source
 from .fusion import Fusion
+from .layouts import without_copies
 from .lowering import lowered
 from .memory import Plan, block
 from .program import Program, Value
@@ -42,7 +43,7 @@ class Planned:
         arena: Arena,
         kept: dict[str, list[Any]],
     ) -> None:
-        self.plan = Plan(without_repeats(lowered(program, array_of)))
+        self.plan = Plan(without_copies(without_repeats(lowered(program, array_of))))
         self.source = Source(self.plan.program, title, self.plan, kept)
         self.arena, self.program, self.used = arena, program, True
         self.memory: Any = None

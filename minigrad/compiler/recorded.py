@@ -97,7 +97,7 @@ class Recorded(np.ndarray):
 
     def reshape(self, *shape: Any, **kwargs: Any) -> Any:
         found = super().reshape(*shape, **kwargs)
-        if kwargs or _shares(found, self) or not self.size:
+        if kwargs.get("order", "C") != "C" or _shares(found, self) or not self.size:
             return found
         return np.ndarray.reshape(self.copy(), *shape)
 
