@@ -21,7 +21,7 @@ from .program import Program, Value, leaves
 def without_copies(lowered: Lowered) -> Lowered:
     """The program without the copies that those who make or read them can do without."""
     program, parts, layouts, written = lowered
-    users = _users(lowered)
+    users = users_of(lowered)
     gone = set[int]()
     for line in program.lines:
         if not _copies(line, layouts):
@@ -42,7 +42,7 @@ def without_copies(lowered: Lowered) -> Lowered:
     return Lowered(program, parts, layouts, written)
 
 
-def _users(lowered: Lowered) -> dict[Value, list[Any]]:
+def users_of(lowered: Lowered) -> dict[Value, list[Any]]:
     """The lines that touch a value's memory, in order, after the program itself where it leaves."""
     program, parts = lowered.program, lowered.parts
     by_memory = {v.memory: p.value for v, p in parts.items()}

@@ -12,6 +12,7 @@ from . import tolerance
 from .emit import Source
 from .fusion import Fusion
 from .layouts import without_copies
+from .leaving import begun_in_operands
 from .lowering import lowered
 from .memory import Plan, block
 from .program import Program, Value
@@ -43,7 +44,10 @@ class Planned:
         arena: Arena,
         kept: dict[str, list[Any]],
     ) -> None:
-        self.plan = Plan(without_copies(without_repeats(lowered(program, array_of))))
+        low = lowered(program, array_of)
+        for one in (without_repeats, without_copies, begun_in_operands):
+            low = one(low)
+        self.plan = Plan(low)
         self.source = Source(self.plan.program, title, self.plan, kept)
         self.arena, self.program, self.used = arena, program, True
         self.memory: Any = None
