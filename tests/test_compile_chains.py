@@ -1,6 +1,7 @@
 """Chains that a compiled function runs as one loop: every row in every layout, drawn programs, sums, and planted faults."""
 
 import math
+import tracemalloc
 
 import numpy as np
 import op_cases
@@ -298,6 +299,28 @@ def test_losses_and_gradients_of_biases_are_sums_at_the_end_of_loops():
     found = verified(lambda x, y, b: F.mse_loss(F.gelu(x + b), y), [x, y, b], [0, 2])
     assert [len(block.kernel.sums) for block in found] == [1, 1]
     assert "sum" in found[1].name and "mse_loss" in found[0].name
+
+
+def test_sums_of_pieces_have_planned_memory():
+    x = wrap(np.random.default_rng(0).normal(size=(4096, 2048)).astype("f4"))
+    compiled = minigrad.compile(lambda x: ((x * 2).sum(0), (x * x).sum(), (x * 2).amax(0)))
+    with minigrad.kernels("numba", wait=True):
+        for _ in range(3):
+            found = compiled(x)
+        (wanted,) = {block.kernel.partial for block in loops(compiled) if block.kernel.partial[1] > 1}
+        tracemalloc.start()
+        try:
+            before, _ = tracemalloc.get_traced_memory()
+            again = compiled(x)
+            peak = tracemalloc.get_traced_memory()[1] - before
+        finally:
+            tracemalloc.stop()
+    assert (
+        peak < 8 * math.prod(wanted) / 4
+    )  # one result of two that are held, 8 KB each, and objects of Python
+    with minigrad.kernels("off"):
+        for a, b, c in zip(found, again, compiled.function(x), strict=True):
+            assert same(a, b) and np.allclose(a.numpy(), c.numpy(), rtol=1e-5, atol=1e-2)
 
 
 # ---- extrema -----------------------------------------------------------------------------------------------

@@ -21,10 +21,14 @@ STEPS = 100  # of a chain: a loop that is much longer takes long to compile
 
 @dataclass(eq=False)
 class Fusion(Block):
-    """A block that is one loop: ``kernel`` is what the kernel set made of it. ``called`` is its name in the source."""
+    """A block that is one loop: ``kernel`` is what the kernel set made of it. ``called`` is its name in the source.
+
+    ``scratch``: where the sums of its pieces are, as results that nobody reads, once that is planned.
+    """
 
     kernel: Any = None
     called: str = ""
+    scratch: tuple[Value, ...] = ()
     pure = True  # nothing but its own results is written to
 
     def reads(self) -> Iterator[Value]:

@@ -72,6 +72,8 @@ def loop_called(source: Source, block: Fusion) -> str:
     for v, r in places.items():
         strides = np.empty(r.shape, r.dtype).strides
         given[v.name] = source.part(Part(v, 0, tuple(r.shape), strides, np.dtype(r.dtype)))
+    for v in block.scratch:
+        given[v.name] = source.literal(v)
     text.append(f"def {name}({', '.join(given)}):")
     arguments = []
     for o in k.operands:
@@ -91,7 +93,7 @@ def loop_called(source: Source, block: Fusion) -> str:
         sums.append(v if r.flat is None else f"{v}.reshape({r.flat})")
     arguments += sums[: len(k.results)]
     if k.partial:
-        arguments += [f"{empty}({k.partial})"] * k.sums_made
+        arguments += [v.name for v in block.scratch] or [f"{empty}({k.partial})"] * k.sums_made
     arguments += sums[len(k.results) :]
     arguments += [source.literal(n) for n in (*k.rows, *k.numbers)]
     loop = source.named(k.loop, f"{k.name}_loop")
@@ -104,7 +106,7 @@ def loop_called(source: Source, block: Fusion) -> str:
     else:
         share = source.named(threads.share, "share")
         text.append(f"    {share}({loop}, ({', '.join(arguments)},), {k.size}, {k.work})")
-    results = [v for v in block.results if v is not None]
+    results = [v for v in block.results if v is not None and v not in block.scratch]
     call = f"{name}({', '.join(given.values())})"
     if not places:
         text.append(f"    return {', '.join(given_back[v] for v in results)}")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -85,7 +86,14 @@ class State:
                 if r.value in line.results:
                     self.owns(r.value, laid(r))
                     self.written.add(r.value)
-            return [line]
+            pieces = line.kernel.partial or ()
+            sums = [np.zeros(pieces) for _ in range(line.kernel.sums_made if pieces else 0)]
+            scratch = list[Value]()
+            for a, n in zip(sums, self.number, strict=False):
+                scratch.append(Value(f"t{n}", a.shape, a.dtype, a.nbytes, -1 - n, False, True))
+                self.owns(scratch[-1], a)
+                self.written.add(scratch[-1])
+            return [replace(line, results=[*line.results, *scratch], scratch=tuple(scratch))]
         for v in line.results:
             known = v is None or v in self.parts or isinstance(line, ReadGrad)
             if not known and not v.view and v.contiguous:
