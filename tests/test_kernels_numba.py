@@ -1284,13 +1284,13 @@ def two_threads(monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["silu", "softmax", "log_softmax", "cross_entropy", "layer_norm", "rms_norm", "batch_norm",
-                                  "vector_norm", "unembed", "embedding"])  # fmt: skip
+                                  "vector_norm", "amax", "amin", "unembed", "embedding"])  # fmt: skip
 def test_shared_work_has_the_bits_of_unshared_work_two_hundred_times(name, two_threads, monkeypatch):
     minigrad.warmup(name)
     row, rng = OPS[name], np.random.default_rng(0)
     x = rng.normal(size=(9, 7, 33)).astype(np.float32)
     rows = {"normalized_shape": (33,), "eps": 1e-5}
-    attrs = {"softmax": {"dim": -1}, "log_softmax": {"dim": -1}, "layer_norm": rows, "rms_norm": rows,
+    attrs = {"softmax": {"dim": -1}, "amax": {"dim": -1, "keepdim": True}, "amin": {"dim": (0, 1), "keepdim": False}, "log_softmax": {"dim": -1}, "layer_norm": rows, "rms_norm": rows,
              "batch_norm": {"training": True, "eps": 1e-5}}.get(name, {})  # fmt: skip
     arrays: list = [x] + [None] * (len(row.inputs) - 1)
     if name in ("cross_entropy", "unembed"):  # of rows with an index each

@@ -147,10 +147,14 @@ class Alone:
         return None if found is None else Call(found)
 
     def ahead(self) -> list[Lazy]:
-        """What warmup compiles: the kernels of the row's cases that sum the first dimensions or the last."""
+        """What warmup compiles: the kernels of the row's cases, for float32."""
         found = []
         for case in self.row.cases:
-            x, attrs = np.ones((3, 4, 5), np.float32), {**self.row.attrs, **case.attrs}
+            (operand,) = case.operands
+            x, attrs = (
+                np.ones(getattr(operand, "shape", operand), np.float32),
+                {**self.row.attrs, **case.attrs},
+            )
             out = self.row.forward(np, x, **attrs)
             given = {"input": x, "output": out, "shape": x.shape, **attrs}
             reads = [where if kind == "attr" else kind for kind, where in self.row.rules[0].reads]
