@@ -24,7 +24,7 @@ from .vectors import compiled, fetch
 
 BLOCK = 2**13  # bytes of keys, which with their values stay in the first cache
 SIDE = 4  # positions at a time, whose sums are independent
-MOST = 16  # queries for a head of keys, from which matrix products pay
+MOST = 12  # queries for a head of keys, from which matrix products pay
 COST = 0.1  # ns a number read
 MANY = Declined(f"more than {MOST} queries for a head of keys are a matrix product")
 KINDS = Declined("its dtypes are mixed in a way that only the reference knows")
