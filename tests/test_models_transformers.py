@@ -39,6 +39,17 @@ def test_parameters_have_their_names_and_shapes(name):
     assert {k: tuple(v.shape) for k, v in a.items()} == {k: tuple(v.shape) for k, v in b.items()}
 
 
+@pytest.mark.parametrize("name", READERS)
+def test_a_decoder_that_reads_is_opened_from_the_other_library(name, tmp_path):
+    switches = READERS[name] | {"add_cross_attention": True}
+    theirs = make(transformers, torch.tensor, name, **switches).float()
+    theirs.save_pretrained(tmp_path)
+    again = models.from_pretrained(tmp_path, strict=True)
+    a, b = again.state_dict(), theirs.state_dict()
+    assert a.keys() == b.keys() and all((a[k].numpy() == b[k].numpy()).all() for k in b)
+    assert again.config.add_cross_attention and any("crossattention" in k for k in a)
+
+
 @pytest.mark.parametrize("size", ["50GB", "4KB"])
 @pytest.mark.parametrize("name", MODELS)
 def test_the_other_library_opens_what_one_saves(name, size, tmp_path):
