@@ -126,6 +126,26 @@ def test_memory_that_updates_share_is_as_large_as_the_largest_needs():
     assert [place.size for place in kept.places] == [80, 10, 80]
 
 
+def test_chains_that_run_in_parts_make_no_arrays_of_their_size():
+    w = minigrad.rand(1024, 1024).requires_grad_()
+
+    def f(x):
+        w.grad = None
+        y = (x * w + 1).tanh()
+        (y.tanh() * y).sum().backward()
+        return y.detach()
+
+    compiled, x = minigrad.compile(f), minigrad.rand(1024, 1024)
+    for _ in range(3):
+        compiled(x)
+    assert "for part in parts" in compiled.source()
+    assert bytes_made(compiled, x) < x.nbytes / 2
+    held = compiled(x)
+    before = held.tolist()
+    compiled(x * 2)
+    assert held.tolist() == before and compiled(x).tolist() == before
+
+
 def test_results_and_gradients_that_are_held_stay_what_they_were():
     model, step = training()
     other, eager = training()

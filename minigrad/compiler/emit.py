@@ -131,7 +131,7 @@ class Source(Places):
         if isinstance(line, Fusion):
             return [*self.beginning(line.results), loop_called(self, line)]
         if isinstance(line, Block):
-            return [parts_called(self, line)]
+            return [*self.beginning(line.results), parts_called(self, line)]
         call = self._call(line)
         read = {*line.reads()}  # a function may give back what it was given
         if all(v is None or v in read for v in line.results):

@@ -19,12 +19,12 @@ def parts_called(source: Source, block: Block) -> str:
     """The call of a function of its own, which is written above the program."""
     shape, cuts = parts(block)
     whole = [v for v in dict.fromkeys(block.reads()) if v.shape == block.shape]
-    given = ", ".join(v.name for v in dict.fromkeys(block.reads()))
-    taken = ", ".join(source.literal(v) for v in dict.fromkeys(block.reads()))
     results = [v for v in block.results if v is not None]
+    given = [*dict.fromkeys(block.reads()), *(results if source.plan is not None else ())]
+    taken = ", ".join(map(source.literal, given))
     name = source.free("_".join(dict.fromkeys(line.name for line in block.lines)))
-    text = [f"def {name}({given}):"]
-    for v in results:
+    text = [f"def {name}({', '.join(v.name for v in given)}):"]
+    for v in results if source.plan is None else ():
         text.append(
             f"    {v} = {source.named(np.empty, 'empty')}({v.shape}, {source.named(v.dtype, v.dtype.name)})"
         )
@@ -50,9 +50,12 @@ def parts_called(source: Source, block: Block) -> str:
     source.inside = False
     work = float(np.prod(block.shape)) * len(block.lines)  # about 1 ns an element and line
     text.append(f"    {source.named(threads.share, 'share')}(run, (), {len(cuts)}, {work})")
-    text.append(f"    return {', '.join(v.name for v in results)}")
+    call = f"{name}({taken})"
+    if source.plan is None:
+        text.append(f"    return {', '.join(v.name for v in results)}")
+        call = f"{', '.join(v.name for v in results)} = {call}"
     source.blocks.append("\n".join(text))
-    return f"{', '.join(v.name for v in results)} = {name}({taken})"
+    return call
 
 
 def loop_called(source: Source, block: Fusion) -> str:

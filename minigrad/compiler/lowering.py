@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..autograd import inner
+from .blocks import Block
 from .calls import kernel, loops, results_of
 from .fusion import Fusion
 from .namespace import Namespace
@@ -94,6 +95,12 @@ class State:
                 self.owns(scratch[-1], a)
                 self.written.add(scratch[-1])
             return [replace(line, results=[*line.results, *scratch], scratch=tuple(scratch))]
+        if isinstance(line, Block):
+            for v in line.results:
+                if v is not None:
+                    self.owns(v, np.empty(v.shape, v.dtype))
+                    self.written.add(v)
+            return [line]
         for v in line.results:
             known = v is None or v in self.parts or isinstance(line, ReadGrad)
             if not known and not v.view and v.contiguous:
