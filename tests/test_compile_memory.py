@@ -377,3 +377,54 @@ def test_another_array_module_is_compiled_without_a_plan(monkeypatch):
         np.testing.assert_array_equal(
             strict_module.to_numpy(ours), f.function(minigrad.from_numpy(array)).numpy()
         )
+
+
+def test_a_gradient_that_is_a_sum_begins_in_its_first_term():
+    table, ids = minigrad.rand(500, 8).requires_grad_(), minigrad.tensor([[3, 1, 4], [1, 5, 9]])
+    functional = minigrad.nn.functional
+
+    def step(ids):
+        table.grad = None
+        out = functional.linear(functional.embedding(ids, table), table).square().mean()
+        out.backward()
+        return out
+
+    step(ids)
+    wanted, f = table.grad.numpy().copy(), minigrad.compile(step)
+    held = []
+    for _ in range(5):
+        f(ids)
+        held.append(table.grad)
+    assert all(np.array_equal(g.numpy(), wanted) for g in held)  # which a later call doesn't write to
+    plan = f._last.planned.plan
+    assert not any(v.shape == (500, 8) for v in plan.places)
+    assert [v.shape for v in plan.recycled].count((500, 8)) == 1
+
+
+@pytest.mark.parametrize("terms", [2, 3, 5])
+def test_what_leaves_begins_in_an_operand_unless_that_is_wanted(terms):
+    def ends(x):
+        out = x @ x
+        for k in range(terms - 1):
+            out = out + (x @ x.T) * float(k)
+        return out
+
+    def stays(x):
+        out = x @ x
+        return out + x, out
+
+    def twice(x):
+        out = x @ x
+        return out * out
+
+    def turned(x):
+        out = x @ x
+        return out.T + x
+
+    x = minigrad.rand(16, 16)
+    for function in (ends, stays, twice, turned):
+        f = minigrad.compile(function)
+        found = [f(x) for _ in range(3)]
+        for f_x in found:
+            for a, b in zip(np.atleast_1d(f_x), np.atleast_1d(function(x)), strict=True):
+                np.testing.assert_array_equal(a, b)

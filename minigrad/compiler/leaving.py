@@ -19,15 +19,15 @@ def begun_in_operands(lowered: Lowered) -> Lowered:
     """The program in which operands, read for the last time by what makes a result that leaves, are in its memory."""
     program, parts, layouts, written = lowered
     users = users_of(lowered)
-    for i, line in reversed([*enumerate(program.lines)]):
+    for line in reversed(program.lines):
         made: Any = line.made if isinstance(line, Primitive) and line.aligned else None
         if made is None or users[made][0] is not program:
             continue
         operand = _ends_in(line, made, users, lowered)
         if operand is not None:
             line.made = None
-            for earlier in program.lines[: i + 1]:
-                _rename(earlier, operand, made)
+            for user in users[operand]:
+                _rename(user, operand, made)
             for v, p in parts.items():
                 parts[v] = p._replace(value=made) if p.value is operand else p
             users[made] = [program, *users.pop(operand), *[u for u in users[made][1:] if u is not line]]
@@ -42,16 +42,15 @@ def _ends_in(line: Primitive, made: Value, users: dict[Value, list[Any]], lowere
     operands = [p for p in line.parts() if p.value is not made]
     for p in operands:
         x = p.value
-        ends = x in lowered.written and users[x][-1] is line and users[x][0] is not lowered.program
+        ends = (
+            x in lowered.written and users[x][-1] is line and all(isinstance(u, Primitive) for u in users[x])
+        )
         if ends and p[1:] == place == lowered.layouts[x][1:] and sum(q.value is x for q in operands) == 1:
             return x
     return None
 
 
-def _rename(line: Any, old: Value, new: Value) -> None:
-    if not isinstance(line, Primitive):
-        return
-
+def _rename(line: Primitive, old: Value, new: Value) -> None:
     def renamed(x: Any) -> Any:
         return x._replace(value=new) if type(x) is Part and x.value is old else x
 
