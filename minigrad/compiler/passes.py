@@ -1,7 +1,8 @@
 """What is done to a program before it is written out, one function a pass: program in, program out.
 
 In their order: :func:`without_repeats` runs equal calls once, ``rewrites.rewritten`` does the rows' algebra, ``pieces.beside`` puts gradients of
-slices side by side, :func:`without_dead` leaves out what nobody reads, ``fusion.with_chains`` makes loops of chains, ``blocks.with_blocks`` runs others in parts; :func:`last_uses` says after which line each array can be let go.
+slices side by side,
+:func:`without_dead` leaves out what nobody reads, ``again.made_again`` makes large results twice rather than keeping them, ``fusion.with_chains`` makes loops of chains, ``blocks.with_blocks`` runs others in parts; :func:`last_uses` says after which line each array can be let go.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..autograd import inner, settled
+from .again import made_again
 from .blocks import with_blocks
 from .fusion import with_chains
 from .nests import replaced
@@ -37,7 +39,7 @@ def simplified(program: Program, after: After = _nobody) -> Program:
 
 def grouped(program: Program, after: After = _nobody) -> Program:
     """Every pass that makes one call of several, in order."""
-    for one in (with_chains, with_blocks):
+    for one in (made_again, with_chains, with_blocks):
         program = one(program)
         after(one.__name__, program)
     return program
