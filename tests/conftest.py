@@ -1,5 +1,6 @@
 """Hypothesis profiles: "ci" is derandomised and quick, "nightly" draws anew and goes deeper (HYPOTHESIS_PROFILE)."""
 
+import math
 import os
 import signal
 import threading
@@ -55,3 +56,29 @@ def run(capsys):
         return status, out, err
 
     return call
+
+
+@pytest.fixture
+def only_numba(monkeypatch):
+    """Kernels are Numba's, whatever the environment selects."""
+    from minigrad import backend
+
+    monkeypatch.setattr(backend, "KERNEL_SETS", {"numba"})
+    monkeypatch.delenv("MINIGRAD_KERNELS", raising=False)
+
+
+@pytest.fixture
+def shared_two_hundred_times(monkeypatch):
+    """Asserts of a call that three threads share it to the bits it has in one, two hundred times."""
+    from minigrad import threads
+
+    def check(bits):
+        monkeypatch.setattr(threads, "SHARED", 0.0)
+        monkeypatch.setattr(threads, "_number", 3)
+        monkeypatch.setattr(threads, "_pool", None)
+        shared = bits()
+        assert all(bits() == shared for _ in range(200))
+        monkeypatch.setattr(threads, "SHARED", math.inf)
+        assert bits() == shared
+
+    return check

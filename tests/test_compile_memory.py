@@ -10,6 +10,7 @@ import pytest
 import minigrad
 from minigrad import nn
 from minigrad.compiler import memory
+from minigrad.compiler.scratch import Scratch
 from minigrad.nn import functional as F
 
 
@@ -111,9 +112,7 @@ def test_an_update_by_its_row_makes_no_arrays_at_a_replay_and_has_its_bits(name)
 
 
 def test_memory_that_updates_share_is_as_large_as_the_largest_needs():
-    from minigrad.compiler import update
-
-    kept = update.Kept()
+    kept = Scratch()
     small, large = np.ones(3, "f4"), np.full((2, 5), 2.0)
     assert kept.memory((3,), np.dtype("f4")).nbytes == 12
 

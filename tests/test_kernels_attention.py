@@ -1,20 +1,20 @@
 """Attention by tiles: beside its row in float64, on every shape, mask and layout, and with faults planted in its loops."""
 
 import itertools
-import math
 
 import numpy as np
 import op_cases
 import pytest
 
 import minigrad
-from minigrad import backend, threads
 from minigrad.op import OPS
 
 pytest.importorskip("numba")
 
 from minigrad.kernels.numba_cpu import attention, loading, mathematics, vectors
 from rebuilt import MACHINES, built
+
+pytestmark = pytest.mark.usefixtures("only_numba")
 
 ROW = OPS["scaled_dot_product_attention"]
 KEY = ("numba", "cpu", np.dtype(np.float32))
@@ -26,12 +26,6 @@ Q, K = attention.QUERIES, attention.KEYS
 @pytest.fixture(scope="module", autouse=True)
 def ready():
     minigrad.warmup(ROW.name)
-
-
-@pytest.fixture(autouse=True)
-def only_numba(monkeypatch):
-    monkeypatch.setattr(backend, "KERNEL_SETS", {"numba"})
-    monkeypatch.delenv("MINIGRAD_KERNELS", raising=False)
 
 
 def wide(a):
@@ -262,7 +256,7 @@ def test_the_function_uses_it_grouped_heads_and_dropout_included():
 
 
 @pytest.mark.parametrize("heads", [1, 5])
-def test_shared_work_has_the_bits_of_unshared_work_two_hundred_times(heads, monkeypatch):
+def test_shared_work_has_the_bits_of_unshared_work_two_hundred_times(heads, shared_two_hundred_times):
     rng = np.random.default_rng(0)
     operands = drawn(rng, heads, 200, 17), drawn(rng, heads, 200, 17), drawn(rng, heads, 200, 17)
 
@@ -273,13 +267,7 @@ def test_shared_work_has_the_bits_of_unshared_work_two_hundred_times(heads, monk
         )
         return [a.tobytes() for a in (forward, *found[:4])]  # fmt: skip
 
-    monkeypatch.setattr(threads, "SHARED", 0.0)
-    monkeypatch.setattr(threads, "_number", 3)
-    monkeypatch.setattr(threads, "_pool", None)
-    shared = bits()
-    assert all(bits() == shared for _ in range(200))
-    monkeypatch.setattr(threads, "SHARED", math.inf)
-    assert bits() == shared
+    shared_two_hundred_times(bits)
 
 
 # ---- what it is made of ---------------------------------------------------------------------------------

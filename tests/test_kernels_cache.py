@@ -1,20 +1,21 @@
 """Attention over a cache, a head of keys at a time: beside its row in float64, live positions alone, faults planted."""
 
 import itertools
-import math
 
 import numpy as np
 import op_cases
 import pytest
 
 import minigrad
-from minigrad import backend, nn, threads
+from minigrad import nn
 from minigrad.op import OPS
 
 pytest.importorskip("numba")
 
 from minigrad.kernels.numba_cpu import cache, softmax
 from rebuilt import built
+
+pytestmark = pytest.mark.usefixtures("only_numba")
 
 ROW = OPS["cached_attention"]
 FLOATS = ("float32", "float64")
@@ -24,12 +25,6 @@ BOUND = {"float32": 2e-6, "float64": 1e-14}
 @pytest.fixture(scope="module", autouse=True)
 def ready():
     minigrad.warmup(ROW.name)
-
-
-@pytest.fixture(autouse=True)
-def only_numba(monkeypatch):
-    monkeypatch.setattr(backend, "KERNEL_SETS", {"numba"})
-    monkeypatch.delenv("MINIGRAD_KERNELS", raising=False)
 
 
 def drawn(batch, heads, groups, length, slots, width, dtype="float32", int8=False, seed=0):
@@ -181,19 +176,13 @@ def test_a_compiled_step_uses_it_at_every_position(quantized):
 
 
 @pytest.mark.parametrize("int8", [False, True])
-def test_shared_work_has_the_bits_of_unshared_work_two_hundred_times(int8, monkeypatch):
+def test_shared_work_has_the_bits_of_unshared_work_two_hundred_times(int8, shared_two_hundred_times):
     query, keys, values, *scales = drawn(1, 5, 5, 1, 300, 17, int8=int8)
 
     def bits():
         return cache.cached_attention_forward(query, keys, values, np.array(290), None, *scales).tobytes()
 
-    monkeypatch.setattr(threads, "SHARED", 0.0)
-    monkeypatch.setattr(threads, "_number", 3)
-    monkeypatch.setattr(threads, "_pool", None)
-    shared = bits()
-    assert all(bits() == shared for _ in range(200))
-    monkeypatch.setattr(threads, "SHARED", math.inf)
-    assert bits() == shared
+    shared_two_hundred_times(bits)
 
 
 # ---- faults ---------------------------------------------------------------------------------------------

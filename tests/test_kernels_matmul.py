@@ -1,7 +1,6 @@
 """Matrix products by blocks: beside float64 on every shape and layout, and with faults planted in their loops."""
 
 import itertools
-import math
 import types
 
 import numpy as np
@@ -9,7 +8,7 @@ import op_cases
 import pytest
 
 import minigrad
-from minigrad import backend, threads
+from minigrad import backend
 from minigrad.op import OPS
 
 pytest.importorskip("numba")
@@ -20,6 +19,8 @@ from rebuilt import MACHINES, built
 from minigrad.kernels import numba_cpu
 
 D, P, R, W = matmul.DEPTH, matmul.PANEL, matmul.ROWS, vectors.WIDTH
+pytestmark = pytest.mark.usefixtures("only_numba")
+
 ROWS = [1, 2, 5, 6, 7, 17, 33, 65, R + 1, 2 * R + 7]
 DEPTHS = [1, 2, W - 1, W, W + 1, 60, D - 1, D + 1, 3 * D + 5]
 COLUMNS = [1, 2, 5, 6, W - 1, W, W + 1, P - 1, P + 1, 2 * P + 2 * W + 3]
@@ -32,12 +33,6 @@ def ready():
     """Compiled, whether or not the rows have them on this machine."""
     for loop in (matmul._products, matmul._column_sums):
         loop.load(np.dtype(np.float32))
-
-
-@pytest.fixture(autouse=True)
-def only_numba(monkeypatch):
-    monkeypatch.setattr(backend, "KERNEL_SETS", {"numba"})
-    monkeypatch.delenv("MINIGRAD_KERNELS", raising=False)
 
 
 @pytest.fixture
@@ -341,7 +336,9 @@ def test_a_summary_counts_what_a_kernel_does(registered):
 
 
 @pytest.mark.parametrize("shape", [(200, 70, 150), (150, 2 * D + 3, 300), (40, 90, 150)], ids=str)
-def test_shared_work_has_the_bits_of_unshared_work_two_hundred_times(shape, monkeypatch, by_name):
+def test_shared_work_has_the_bits_of_unshared_work_two_hundred_times(
+    shape, shared_two_hundred_times, by_name
+):
     rng = np.random.default_rng(0)
     rows, depth, columns = shape
     x, w, g, bias = (
@@ -356,13 +353,7 @@ def test_shared_work_has_the_bits_of_unshared_work_two_hundred_times(shape, monk
         found = (matmul.linear_forward(x, w, bias), matmul.matmul_forward(x, y), *matmul.linear_gradient(g, x, w, [True] * 3))  # fmt: skip
         return [a.tobytes() for a in found]
 
-    monkeypatch.setattr(threads, "SHARED", 0.0)
-    monkeypatch.setattr(threads, "_number", 3)
-    monkeypatch.setattr(threads, "_pool", None)
-    shared = bits()
-    assert all(bits() == shared for _ in range(200))
-    monkeypatch.setattr(threads, "SHARED", math.inf)
-    assert bits() == shared
+    shared_two_hundred_times(bits)
 
 
 # ---- faults are caught ----------------------------------------------------------------------------------

@@ -37,6 +37,8 @@ from minigrad.kernels.numba_cpu import (  # type: ignore[attr-defined]  # noqa: 
     softmax,
 )
 
+pytestmark = pytest.mark.usefixtures("only_numba")
+
 CLAIMED = [row for row in OPS.values() if any(s == "numba" for s, _, _ in row.kernels)]
 GENERATED = [row for row in CLAIMED if row.elementwise]
 UPDATES = [row for row in CLAIMED if "param" in row.mutates]
@@ -55,12 +57,6 @@ SHAPES = [
 
 def ids(value):
     return getattr(value, "name", None)
-
-
-@pytest.fixture(autouse=True)
-def only_numba(monkeypatch):
-    monkeypatch.setattr(backend, "KERNEL_SETS", {"numba"})
-    monkeypatch.delenv("MINIGRAD_KERNELS", raising=False)
 
 
 def laid_out(array, layout):

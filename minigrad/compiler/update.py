@@ -8,7 +8,6 @@ written down again.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -19,6 +18,7 @@ from ..modes import STATE
 from ..op import OPS
 from ..optim.optimizer import Optimizer, apply_all
 from ..tensor import Tensor
+from .scratch import Scratch
 
 LIMIT = 16  # times that it is written down; where it is never twice the same that wouldn't pay
 EXACT = 2**24  # step counts below which float32 counts by one
@@ -56,7 +56,7 @@ def _has_numbers(optimizer: Any) -> bool:
 
 def followed(optimizer: Any) -> Callable[[], bool]:
     """The step, asking for every update, where rows have memory that stays."""
-    kept = Kept()
+    scratch = Scratch()
 
     def again() -> bool:
         state, hooks = STATE.get(), optimizer._hooks
@@ -77,7 +77,7 @@ def followed(optimizer: Any) -> Callable[[], bool]:
         for row, inputs, attrs in updates:
             op = OPS[row]
             arrays = [None if t is None else t._array for t in inputs]
-            kept.update(op.forward, *arrays, **{**op.attrs, **attrs})
+            scratch.update(op.forward, *arrays, **{**op.attrs, **attrs})
             for name, t in zip(op.inputs, inputs, strict=False):
                 if name in op.mutates and t is not None:
                     t._writes[0] += 1
@@ -89,7 +89,7 @@ def followed(optimizer: Any) -> Callable[[], bool]:
 def written(optimizer: Any) -> Callable[[], bool] | None:
     """A function that makes the step if it can be made as the last one was; None where there is none."""
     space: dict[str, Any] = {"STATE": STATE, "o": optimizer, "Tensor": Tensor, "share": threads.share}
-    space["kept"] = Kept()
+    space["scratch"] = Scratch()
 
     def named(x: Any) -> str:
         space[name := f"k{len(space)}"] = x
@@ -151,7 +151,7 @@ def written(optimizer: Any) -> Callable[[], bool] | None:
             vector, others = named(vectors[0]), "".join(named(v) + ", " for v in vectors[1:])
             arguments = f"{vector}, {g}.ravel(), {others}*n{j}"
             if loop is None:
-                called.append(f"kept.update({named(OPS[row].forward)}, {vector}, {g}, {others}**n{j})")
+                called.append(f"scratch.update({named(OPS[row].forward)}, {vector}, {g}, {others}**n{j})")
             elif work < threads.SHARED:
                 called.append(f"{named(loop)}({arguments}, 0, {vectors[0].size})")
             else:
@@ -178,50 +178,6 @@ def written(optimizer: Any) -> Callable[[], bool] | None:
     text = "\n    ".join(["def again():", *lines]) + "\n"
     exec(compile(text, f"<minigrad.compile {type(optimizer).__name__}.step>", "exec"), space)
     return space["again"]
-
-
-class Kept:
-    """NumPy for updates, where what one would make anew, in its order, has memory that the others and the next step have again."""
-
-    def __init__(self) -> None:
-        self.at, self.places = 0, list[Any]()
-        self.known: dict[Any, Any] = {}
-
-    def update(self, forward: Callable[..., None], *arrays: Any, **numbers: Any) -> None:
-        self.at = 0
-        with np.errstate(all="ignore"):
-            forward(self, *arrays, **numbers)
-
-    def empty_like(self, x: Any) -> Any:
-        return self.memory(x.shape, x.dtype)
-
-    def memory(self, shape: tuple[int, ...], dtype: Any) -> Any:
-        key, self.at = (self.at, shape, dtype), self.at + 1
-        if key not in self.known:
-            size = math.prod(shape) * dtype.itemsize
-            if len(self.places) < self.at:
-                self.places.append(np.empty(size, np.uint8))
-            elif self.places[key[0]].size < size:
-                self.places[key[0]] = np.empty(size, np.uint8)
-                self.known = {k: a for k, a in self.known.items() if k[0] != key[0]}
-            self.known[key] = self.places[key[0]][:size].view(dtype).reshape(shape)
-        return self.known[key]
-
-    def __getattr__(self, name: str) -> Any:
-        ufunc = getattr(np, name)
-        if not isinstance(ufunc, np.ufunc):
-            return ufunc
-
-        def call(*args: Any, out: Any = None) -> Any:
-            if out is None:
-                arrays = [a for a in args if isinstance(a, np.ndarray)]
-                kinds = [a.dtype if isinstance(a, np.ndarray) else type(a) for a in args]
-                dtype = ufunc.resolve_dtypes((*kinds, None))[-1]
-                out = self.memory(np.broadcast_shapes(*[a.shape for a in arrays]), dtype)
-            return ufunc(*args, out=out)
-
-        setattr(self, name, call)
-        return call
 
 
 def _always(**attrs: Any) -> bool:
