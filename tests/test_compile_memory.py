@@ -412,6 +412,10 @@ def test_what_leaves_begins_in_an_operand_unless_that_is_wanted(terms):
         out = x @ x
         return out + x, out
 
+    def later(x):
+        out = x @ x
+        return out + x, out @ x
+
     def twice(x):
         out = x @ x
         return out * out
@@ -421,7 +425,7 @@ def test_what_leaves_begins_in_an_operand_unless_that_is_wanted(terms):
         return out.T + x
 
     x = minigrad.rand(16, 16)
-    for function in (ends, stays, twice, turned):
+    for function in (ends, stays, later, twice, turned):
         f = minigrad.compile(function)
         found = [f(x) for _ in range(3)]
         for f_x in found:

@@ -748,7 +748,9 @@ def test_an_inf_loss_names_the_op_that_made_the_inf():
     assert caught.value.op == "exp"
 
 
-def test_a_gradient_that_is_not_finite_is_caught_before_the_weights_are_touched():
+@pytest.mark.parametrize("clip", [{}, {"gradient_clip_val": 1.0},
+                                  {"gradient_clip_val": 1.0, "gradient_clip_algorithm": "value"}])  # fmt: skip
+def test_a_gradient_that_is_not_finite_is_caught_before_the_weights_are_touched(clip):
     class Shifted(nn.Linear):
         def __init__(self):
             super().__init__(4, 3)
@@ -769,7 +771,7 @@ def test_a_gradient_that_is_not_finite_is_caught_before_the_weights_are_touched(
         with pytest.raises(
             NonFiniteError, match=f"gradient is not finite .* the gradient of {text}"
         ) as caught:
-            fit(model, quiet(max_epochs=1, accumulate_grad_batches=3))
+            fit(model, quiet(max_epochs=1, accumulate_grad_batches=3, **clip))
         assert caught.value.op == op
         assert same(weights(model), before)
 
