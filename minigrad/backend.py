@@ -292,7 +292,8 @@ READY = [0]
 
 def register_fuser(kernel_set: str, make: Callable[[], Any]) -> None:
     """Registers what makes a compiled function's chains of elementwise calls into loops: ``make()`` gives an object with
-    ``chain()``, which takes steps one after the other, and ``LEAST``, the elements from which a loop pays."""
+    ``chain()``, which takes steps one after the other, and ``LEAST``, the elements from which a loop pays; perhaps
+    ``epilogue(step, chain, wanted)``, the loop of a matrix product with a chain of what it makes."""
     FUSERS[kernel_set] = make
     KERNEL_SETS.add(kernel_set)
 

@@ -68,6 +68,21 @@ def only_numba(monkeypatch):
 
 
 @pytest.fixture
+def own_products(monkeypatch):
+    """linear and matmul have Numba's kernels, as on a machine with a narrow BLAS."""
+    from minigrad.kernels import numba_cpu
+    from minigrad.op import OPS
+
+    for name in numba_cpu.BESIDE_BLAS:
+        monkeypatch.setattr(OPS[name], "kernels", {**OPS[name].kernels})
+    monkeypatch.setattr(numba_cpu, "blas_is_narrow", lambda: True)
+    monkeypatch.setattr(numba_cpu, "BY_HAND", {})
+    monkeypatch.setattr(numba_cpu, "ALONE", {})
+    monkeypatch.setattr(numba_cpu, "OPS", {name: OPS[name] for name in numba_cpu.BESIDE_BLAS})
+    numba_cpu.register()
+
+
+@pytest.fixture
 def shared_two_hundred_times(monkeypatch):
     """Asserts of a call that three threads share it to the bits it has in one, two hundred times."""
     from minigrad import threads

@@ -28,8 +28,8 @@ NUMPY = {"exp", "expm1", "exp2", "log", "log2", "log10", "log1p", "tanh", "sin",
 class Interpreted:
     """A loop's text run by Python, for programs of which compiling each would take long."""
 
-    def __init__(self, text, name, *_):
-        space = {**elementwise.EVERYWHERE, "plus": lambda a, b: a + b, "extreme": lambda a: a}
+    def __init__(self, text, name, *_, names=()):
+        space = {**elementwise.EVERYWHERE, **dict(names), "plus": lambda a, b: a + b, "extreme": lambda a: a}
         space |= dict.fromkeys(("larger", "most"), np.maximum) | dict.fromkeys(
             ("smaller", "least"), np.minimum
         )
@@ -244,14 +244,14 @@ FAULTS = {
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_fault_in_a_loop_is_found(fault, any_chain, interpreted, monkeypatch):
-    write, planted = chains._Layout.write, []
+    write, planted = chains.Layout.write, []
 
     def faulty(self):
         text, *rest = write(self)
         planted.append(FAULTS[fault][0] in text)
         return text.replace(*FAULTS[fault]), *rest
 
-    monkeypatch.setattr(chains._Layout, "write", faulty)
+    monkeypatch.setattr(chains.Layout, "write", faulty)
     monkeypatch.setattr(chains, "PIECE", 1)
     rng = np.random.default_rng(0)
     arrays = [rng.normal(size=s).astype("f4") for s in ((130, 7), (7,))]
@@ -261,8 +261,8 @@ def test_a_fault_in_a_loop_is_found(fault, any_chain, interpreted, monkeypatch):
 
 
 def test_a_wrong_transposition_is_found(any_chain, interpreted, monkeypatch):
-    made = chains._Layout._operand
-    monkeypatch.setattr(chains._Layout, "_operand", lambda *args: made(*args)._replace(order=None))
+    made = chains.Layout._operand
+    monkeypatch.setattr(chains.Layout, "_operand", lambda *args: made(*args)._replace(order=None))
     x = np.asfortranarray(np.arange(20, dtype="f4").reshape(4, 5))
     with pytest.raises(CompileError, match="verify found the loop of mul"):
         verified(lambda x: x * 2 + 1, [x])
@@ -401,14 +401,14 @@ def test_a_place_that_is_asked_for_leaves_the_maximum_to_its_row():
 )  # fmt: skip
 @pytest.mark.parametrize("dim", [0, 1, (0, 1)], ids=str)
 def test_a_fault_in_an_extremum_is_found(fault, dim, any_chain, interpreted, monkeypatch):
-    write, planted = chains._Layout.write, []
+    write, planted = chains.Layout.write, []
 
     def faulty(self):
         text, *rest = write(self)
         planted.append(fault[0] in text)
         return text.replace(*fault), *rest
 
-    monkeypatch.setattr(chains._Layout, "write", faulty)
+    monkeypatch.setattr(chains.Layout, "write", faulty)
     monkeypatch.setattr(chains, "PIECE", 1)
     monkeypatch.setattr(OPS["amax"], "kernels", {})  # which would have the fault as well
     x = -1 - np.random.default_rng(0).random((130, 7), "f4")

@@ -21,13 +21,14 @@ def test_every_pass_is_shown_and_what_it_did():
         "without_dead",
         "made_again",
         "with_chains",
+        "with_epilogues",
         "with_blocks",
         "in its memory",
     ]
-    assert [len(lines) for lines in stages.values()] == [8, 7, 5, 5, 3, 3, 3, 3, 3]
+    assert [len(lines) for lines in stages.values()] == [8, 7, 5, 5, 3, 3, 3, 3, 3, 3]
     assert sum("exp(x0)" in line for line in stages["traced"]) == 2
     assert stages["in its memory"][-1].startswith("add(")
-    assert str(f.passes()).count("\n\n") == 8
+    assert str(f.passes()).count("\n\n") == 9
 
 
 def test_the_pictures_of_the_page_are_those_of_the_program(tmp_path):

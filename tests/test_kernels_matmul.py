@@ -35,18 +35,6 @@ def ready():
         loop.load(np.dtype(np.float32))
 
 
-@pytest.fixture
-def registered(monkeypatch):
-    """The rows have the kernels, as on a machine with a narrow BLAS."""
-    for name in numba_cpu.BESIDE_BLAS:
-        monkeypatch.setattr(OPS[name], "kernels", {**OPS[name].kernels})
-    monkeypatch.setattr(numba_cpu, "blas_is_narrow", lambda: True)
-    monkeypatch.setattr(numba_cpu, "BY_HAND", {})
-    monkeypatch.setattr(numba_cpu, "ALONE", {})
-    monkeypatch.setattr(numba_cpu, "OPS", {name: OPS[name] for name in numba_cpu.BESIDE_BLAS})
-    numba_cpu.register()
-
-
 def drawn(rng, *shape):
     return rng.normal(size=shape).astype(np.float32)
 
@@ -284,7 +272,7 @@ def test_they_are_for_a_blas_whose_vectors_are_narrower_than_the_machine_s(
     assert numba_cpu.blas_is_narrow() is narrow
 
 
-def test_the_rows_use_them(registered):
+def test_the_rows_use_them(own_products):
     minigrad.manual_seed(0)
     x = minigrad.randn(100, 80, requires_grad=True)
     layer = minigrad.nn.Linear(80, 130)
@@ -303,7 +291,7 @@ def test_the_rows_use_them(registered):
     assert all(np.allclose(a, b, rtol=1e-4, atol=1e-4) for a, b in zip(*found, strict=True))
 
 
-def test_a_compiled_function_has_the_kernel_of_each_rule(registered):
+def test_a_compiled_function_has_the_kernel_of_each_rule(own_products):
     minigrad.manual_seed(0)
     x, w = (
         minigrad.randn(2, 100, 80, requires_grad=True),
@@ -324,7 +312,7 @@ def test_a_compiled_function_has_the_kernel_of_each_rule(registered):
             assert a.shape == b.shape and np.allclose(a.numpy(), b.numpy(), rtol=1e-4, atol=1e-4)
 
 
-def test_a_summary_counts_what_a_kernel_does(registered):
+def test_a_summary_counts_what_a_kernel_does(own_products):
     found = []
     for mode in ("require", "off"):
         with minigrad.kernels(mode):

@@ -766,13 +766,13 @@ def test_a_fault_in_the_rule_of_an_extremum_is_found(fault, monkeypatch):
 def test_a_fault_in_a_reduction_alone_is_found(fault, monkeypatch):
     from minigrad.kernels.numba_cpu import chains, reduction  # type: ignore[attr-defined]
 
-    write = chains._Layout.write
+    write = chains.Layout.write
 
     def faulty(self):
         text, *rest = write(self)
         return text.replace(*fault), *rest
 
-    monkeypatch.setattr(chains._Layout, "write", faulty)
+    monkeypatch.setattr(chains.Layout, "write", faulty)
     monkeypatch.setattr(chains, "_lazies", {})
     x = np.arange(99.0).reshape(9, 11)
     with minigrad.kernels("numba", wait=True):

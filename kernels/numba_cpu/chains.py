@@ -208,11 +208,11 @@ class Chain:
                 found.append(v)
         return found
 
-    def begun(self, wanted: list[Any], worth: int | None = None) -> tuple[_Layout, str, str, Lazy] | None:
+    def begun(self, wanted: list[Any], worth: int | None = None) -> tuple[Layout, str, str, Lazy] | None:
         """The layout of the loop that gives the values wanted, its name, text and compilation; None where it isn't worth it."""
         if not wanted or self.shape is None:
             return None
-        layout = _Layout(self, wanted)
+        layout = Layout(self, wanted)
         if not layout.pays(WORTH if worth is None else worth):
             return None
         text, arguments, name = layout.write()
@@ -234,6 +234,13 @@ class Chain:
 def chain() -> Chain:
     """A chain without steps."""
     return Chain()
+
+
+def epilogue(product: Any, chain: Chain, wanted: list[Any]) -> Fused | None:
+    """The loop of a matrix product that does a chain to each part of what it makes, where there is one: ``epilogues.py``."""
+    from . import epilogues
+
+    return epilogues.epilogue(product, chain, wanted)
 
 
 def _summable(shape: tuple[int, ...], axes: frozenset[int]) -> bool:
@@ -269,24 +276,28 @@ class _Array:
         return f"Array({LETTERS[self.kind]}, {len(self.groups)}, '{self.layout}')"
 
 
-class _Layout:
-    """The loop's dimensions and arrays, and its text."""
+class Layout:
+    """The loop's dimensions and arrays, and its text. ``apart`` is a dimension that isn't merged with those before it."""
 
-    def __init__(self, chain: Chain, wanted: list[Any]) -> None:
+    cut = ""  # of the innermost dimension
+
+    def __init__(self, chain: Chain, wanted: list[Any], apart: int = -1) -> None:
         self.chain, self.shape, made = chain, chain.shape or (), chain.made
         self.full = [v for v in wanted if not made[v].after]
         self.summed = [v for v in wanted if made[v].after]
         self.lines = elementwise.needed([made[v] for v in wanted])
         self.sums = [v for v in self.lines if v.total is not None]
+        used = {n for v in self.lines for n in _numbers(v, chain.source)}
+        self.numbers = [n for key, n in chain.source.numbers.items() if key in used]
         leaves = set(elementwise.reached([made[v] for v in wanted]))
         self.leaves = [v for v in chain.source.operands.values() if v in leaves]
         orders = [_order(v) for v in self.full]
         self.order = orders[0] if orders else tuple(range(len(self.shape)))
         self.axes = chain.axes or frozenset() if self.sums else frozenset()
         self.fits = bool(self.leaves) and all(o == self.order for o in orders)
-        self._group()
+        self._group(apart)
 
-    def _group(self) -> None:
+    def _group(self, apart: int) -> None:
         """Merges neighbouring dimensions over which all arrays advance alike."""
         shape, rank = self.shape, len(self.shape)
         dims = [i for i in self.order or () if shape[i] > 1]
@@ -300,7 +311,7 @@ class _Layout:
         groups: list[list[int]] = []
         for i in dims:
             last = groups[-1][-1] if groups else None
-            if last is not None and (last in self.axes) == (i in self.axes) and all(
+            if last is not None and i != apart and (last in self.axes) == (i in self.axes) and all(
                 a.strides[last] == a.strides[i] * shape[i] for a in arrays
             ):  # fmt: skip
                 groups[-1].append(i)
@@ -348,8 +359,6 @@ class _Layout:
     def write(self) -> tuple[str, str, str]:
         """The loop's source, its arguments in Numba's notation, and its name."""
         name = self.chain.name()
-        used = {n for v in self.lines for n in _numbers(v, self.chain.source)}
-        self.numbers = [n for key, n in self.chain.source.numbers.items() if key in used]
         sums = range(len(self.sums))
         z = [f"Z{i}" for i in range(len(self.summed))]
         kept = 1 if self.partial else self.reduced.count(False)
@@ -416,7 +425,7 @@ class _Layout:
             at = f"{self.names[a]}[i{k}]"
             if k != a.groups[-1]:
                 self.names[a] = f"{a.name}_{k + 1}"
-                out.append(f"{inside}{self.names[a]} = {at}")
+                out.append(f"{inside}{self.names[a]} = {at}{self.cut}")
             elif a in self.x:
                 out.append(f"{inside}{a.element} = {at}")
         if not self.partial and self.summed and k in self.kept() and k != self.kept()[-1]:
@@ -497,7 +506,6 @@ class _Layout:
             size = -(-self.sizes[0] // rows[0])
             partial = size, math.prod(kept)
         rows += [self.sizes[k] for k in self.bare]
-        cost = 0.03 * (len(self.x) + len(self.y)) + sum(map(_cost, self.lines))
         numbers = [float(n) for n in self.numbers]
         return Fused(
             name,
@@ -511,8 +519,13 @@ class _Layout:
             rows,
             numbers,
             size,
-            cost * math.prod(self.shape),
+            self.work(),
         )
+
+    def work(self) -> float:
+        """Nanoseconds, about."""
+        cost = 0.03 * (len(self.x) + len(self.y)) + sum(map(_cost, self.lines))
+        return cost * math.prod(self.shape)
 
     def _operand(self, leaf: Value, a: _Array) -> Operand:
         v = leaf.array  # type: ignore[attr-defined]

@@ -425,9 +425,16 @@ def widely(m: Source, row: Op, args: tuple[Any, ...], attrs: dict[str, Any]) -> 
     return m.cast(m.row(row, args, attrs), "narrow")
 
 
-def compiled(text: str, name: str, arguments: str, fast: frozenset[str], dtype: Any = None) -> Loop:
-    """The loop that a text defines, which may call every function of ``mathematics.py``."""
-    space: dict[str, Any] = {**EVERYWHERE, "__name__": __name__}
+def compiled(
+    text: str,
+    name: str,
+    arguments: str,
+    fast: frozenset[str],
+    dtype: Any = None,
+    names: dict[str, Any] | None = None,
+) -> Loop:
+    """The loop that a text defines, which may call every function of ``mathematics.py``, and what has ``names``."""
+    space: dict[str, Any] = {**EVERYWHERE, **(names or {}), "__name__": __name__}
     exec(compile(text, f"<{name}>", "exec"), space)
     made = Loop(space[name], arguments, fast, text)
     made.load(np.dtype(np.float32) if dtype is None else dtype)

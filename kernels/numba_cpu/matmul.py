@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import types
+from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
@@ -40,11 +40,13 @@ from .vectors import (
     transpose,
 )
 
+written_out = njit(inline="always")
 FAST = ("contract", "reassoc", "nsz")
 RATE = 200.0  # flops a nanosecond
 FEW = 64  # rows up to which inner products win
 SHAPES = Declined("its operands are vectors, empty or don't fit: the reference says so")
 PANEL = COLUMNS * WIDTH  # columns of a packed panel
+TOGETHER = 4  # panels after which what follows a product gets its part: they are in the second cache, and rows of some length
 DEPTH, ROWS, WIDE = 192, 96, 12  # of a block: rows of the right, rows of the left operand, panels
 
 
@@ -156,7 +158,12 @@ _inner_whole, _inner_row, _inner_column, _inner_one = (
 
 
 @compiled
-def _inner_products(a, b, bias, c, top, bottom, left, right):
+def nothing(given, top, bottom, left, right):
+    """What is done to a part of a product that stays as it is."""
+
+
+@written_out
+def _inner_products(a, b, bias, c, top, bottom, left, right, after, given, above):
     """c[top:bottom, left:right] = a bᵀ + bias there."""
     depth, columns = a.shape[1], right - (right - left) % BROAD
     for begin in range(top, bottom, LINES):
@@ -172,10 +179,11 @@ def _inner_products(a, b, bias, c, top, bottom, left, right):
                 _inner_column(a, b, c, r, x, depth)
             for r in range(rows, end):
                 _inner_one(a, b, c, r, x, depth)
-    if bias.size:
-        for r in range(top, bottom):
-            for x in range(left, right):
-                c[r, x] += bias[x]
+        if bias.size:
+            for r in range(begin, end):
+                for x in range(left, right):
+                    c[r, x] += bias[x]
+        after(given, above + begin, above + end, left, right)
 
 
 @compiled
@@ -206,8 +214,8 @@ def _rows(a, r, rows, first, last, to):
     return to[: last - first, :rows].T
 
 
-@compiled
-def _blocks(a, b, bias, c, top, bottom, left, right, panels, lines, edge):
+@written_out
+def _blocks(a, b, bias, c, top, bottom, left, right, panels, lines, edge, after, given, above):
     """c[top:bottom, left:right] = a b + bias there."""
     depth, steps = a.shape[1], -(-a.shape[1] // DEPTH)
     height = min(depth, DEPTH)
@@ -235,11 +243,17 @@ def _blocks(a, b, bias, c, top, bottom, left, right, panels, lines, edge):
                         for i in range(rows):
                             for j in range(columns):
                                 c[r + i, p + j] += bias[p + j]
+                    done = (p - x) // PANEL % TOGETHER  # panels before this one that wait with it
+                    if last == depth and (done == TOGETHER - 1 or p + columns == end):
+                        after(given, above + r, above + r + rows, p - done * PANEL, p + columns)
 
 
-@loop("X[:, :, :, :], X[:, :, :, :], X[:], b1, b1, X[:, :, :, ::1]", *FAST)
-def _products(a, b, bias, inner, across, c, start, stop):
-    """c = a b + bias in blocks start to stop: of rows, or of columns if across, batch after batch."""
+@written_out
+def products(a, b, bias, inner, across, c, after, given, start, stop):
+    """c = a b + bias in blocks start to stop: of rows, or of columns if across, batch after batch.
+
+    ``after(given, top, bottom, left, right)`` is called when c is as it shall be there, in rows of all batches.
+    """
     _, heads, rows, columns = c.shape
     length, size = (columns, PANEL) if across else (rows, ROWS)
     parts, depth = -(-length // size), 0 if inner else min(DEPTH, a.shape[3])
@@ -251,11 +265,18 @@ def _products(a, b, bias, inner, across, c, start, stop):
         end = min(part + stop - start, parts)
         first, last = part * size, min(end * size, length)
         top, bottom, left, right = (0, rows, first, last) if across else (first, last, 0, columns)
+        x, y, z, above = a[i, j], b[i, j], c[i, j], batch * rows
         if inner:
-            _inner_products(a[i, j], b[i, j].T, bias, c[i, j], top, bottom, left, right)
+            _inner_products(x, y.T, bias, z, top, bottom, left, right, after, given, above)
         else:
-            _blocks(a[i, j], b[i, j], bias, c[i, j], top, bottom, left, right, panels, lines, edge)
+            _blocks(x, y, bias, z, top, bottom, left, right, panels, lines, edge, after, given, above)
         start += end - part
+
+
+@loop("X[:, :, :, :], X[:, :, :, :], X[:], b1, b1, X[:, :, :, ::1]", *FAST)
+def _products(a, b, bias, inner, across, c, start, stop):
+    """c = a b + bias in blocks start to stop."""
+    products(a, b, bias, inner, across, c, nothing, (), start, stop)
 
 
 @loop("X[:, ::1], X[::1]", *FAST)
@@ -286,7 +307,7 @@ def _adjacent(a: Any, b: Any) -> bool:
     return few and a.strides[3] == b.strides[2] == a.itemsize
 
 
-def _loses(a: Any, b: Any) -> bool:
+def loses(a: Any, b: Any) -> bool:
     """Is the BLAS quicker? Who asks for the kernels by their name gets them all the same."""
     (rows, depth), columns = a.shape[2:], b.shape[3]
     few = 2 if _adjacent(a, b) else 8
@@ -296,13 +317,19 @@ def _loses(a: Any, b: Any) -> bool:
 
 def _product(a: Any, b: Any, shape: tuple[int, ...], bias: Any = NOTHING) -> Any:
     """a b + bias, of operands (B, H, …, …), in a shape."""
-    (rows, depth), columns = a.shape[2:], b.shape[3]
     out = empty(shape, a.dtype)
-    c = out.reshape(*a.shape[:3], columns)
-    across = columns > rows
-    blocks = math.prod(a.shape[:2]) * (-(-columns // PANEL) if across else -(-rows // ROWS))
-    _products(blocks, 2 * c.size * depth / RATE, a, b, bias, _adjacent(a, b), across, c)
+    blocks, work, inner, across = cut(a, b)
+    _products(blocks, work, a, b, bias, inner, across, out.reshape(*a.shape[:3], b.shape[3]))
     return out
+
+
+def cut(a: Any, b: Any) -> tuple[int, float, bool, bool]:
+    """How many blocks a product has, its nanoseconds, is it of inner products, and are its blocks of columns."""
+    (rows, depth), columns = a.shape[2:], b.shape[3]
+    across = columns > rows
+    batch = math.prod(a.shape[:2])
+    blocks = batch * (-(-columns // PANEL) if across else -(-rows // ROWS))
+    return blocks, 2 * batch * rows * columns * depth / RATE, _adjacent(a, b), across
 
 
 def _aligned(a: Any) -> Any:
@@ -321,7 +348,7 @@ def linear_forward(x, weight, bias=None):
     if bias is not None and bias.shape != weight.shape[:1]:
         return SHAPES
     left, right = _matrix(x), _matrix(weight).swapaxes(2, 3)
-    if _loses(left, right):
+    if loses(left, right):
         return SMALL
     return _product(
         left, right, (*x.shape[:-1], weight.shape[0]), NOTHING if bias is None else _aligned(bias)
@@ -333,7 +360,7 @@ def linear_gradient(g, x, weight, needs):
     if not x.size or not weight.size:
         return SHAPES
     left, right, above = _matrix(x), _matrix(weight), _matrix(g)
-    if _loses(above, right):
+    if loses(above, right):
         return SMALL
     by_x = by_weight = by_bias = None
     if needs[0]:
@@ -358,7 +385,7 @@ def matmul_gradient_by_y(g, x, y_shape):
     if len(y_shape) > 2 or not x.size or not g.size:
         return _matmul(x.swapaxes(-1, -2), g)
     left, right = _matrix(x).swapaxes(2, 3), _matrix(g)
-    return SMALL if _loses(left, right) else _product(left, right, y_shape)
+    return SMALL if loses(left, right) else _product(left, right, y_shape)
 
 
 @kernel(_products)
@@ -377,6 +404,6 @@ def _matmul(x: Any, y: Any) -> Any:
         except ValueError:
             return SHAPES
         left, right = _heads(x, lead), _heads(y, lead)
-    if _loses(left, right):
+    if loses(left, right):
         return SMALL
     return _product(left, right, (*lead, x.shape[-2], y.shape[-1]))

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import backend
+from .. import backend, threads
 from ..autograd import wrap
 from ..backward import add_gradient
 from .blocks import Block
@@ -144,12 +144,15 @@ class Source(Places):
 
     def _primitive(self, line: Primitive) -> list[str]:
         before = self.beginning(line.reads())
+        if line.function is threads.share:  # the name is that of the loop which is shared
+            self.named(line.args[0], line.text)
         given = [self.literal(a) for a in line.args] + [
             f"{k}={self.literal(v)}" for k, v in line.kwargs.items()
         ]
         if isinstance(line, Placed):
             return [*before, self._placed_call(line, given)]
-        called = self.named(line.function, line.text) if "." not in line.text else self._method(line)
+        wanted = "share" if line.function is threads.share else line.text
+        called = self.named(line.function, wanted) if "." not in line.text else self._method(line)
         return [*before, f"{called}({', '.join(given)})"]
 
     def _placed_call(self, line: Placed, given: list[str]) -> str:

@@ -21,12 +21,13 @@ STEPS = 100  # of a chain: a loop that is much longer takes long to compile
 
 @dataclass(eq=False)
 class Fusion(Block):
-    """A block that is one loop: ``kernel`` is what the kernel set made of it. ``called`` is its name in the source.
+    """A block that is one loop: ``kernel`` is what the kernel set made of ``chain``. ``called`` is its name in the source.
 
     ``scratch``: where the sums of its pieces are, as results that nobody reads, once that is planned.
     """
 
     kernel: Any = None
+    chain: Any = None
     called: str = ""
     scratch: tuple[Value, ...] = ()
     pure = True  # nothing but its own results is written to
@@ -153,7 +154,7 @@ def _closed(at: _Open, readers: dict[Value, int], make: Any) -> Iterator[Any]:
         kernel = chain.finish(wanted)
     if kernel is None:
         return iter(at.seen)
-    block = Fusion([s.line for s in chain.steps], list(wanted), kernel)
+    block = Fusion([s.line for s in chain.steps], list(wanted), kernel, chain)
     before = sorted([*at.before, *apart], key=lambda line: order[id(line)])
     assert len(before) + len(mine) + len(at.after) == len(at.seen)
     return iter([*before, block, *at.after])

@@ -2,7 +2,7 @@
 
 In their order: :func:`without_repeats` runs equal calls once, ``rewrites.rewritten`` does the rows' algebra, ``pieces.beside`` puts gradients of
 slices side by side,
-:func:`without_dead` leaves out what nobody reads, ``again.made_again`` makes large results twice rather than keeping them, ``fusion.with_chains`` makes loops of chains, ``blocks.with_blocks`` runs others in parts; :func:`last_uses` says after which line each array can be let go.
+:func:`without_dead` leaves out what nobody reads, ``again.made_again`` makes large results twice rather than keeping them, ``fusion.with_chains`` makes loops of chains, ``epilogues.with_epilogues`` puts them in those of products, ``blocks.with_blocks`` runs others in parts; :func:`last_uses` says after which line each array can be let go.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 from ..autograd import inner, settled
 from .again import made_again
 from .blocks import with_blocks
+from .epilogues import with_epilogues
 from .fusion import with_chains
 from .nests import replaced
 from .pieces import beside
@@ -39,7 +40,7 @@ def simplified(program: Program, after: After = _nobody) -> Program:
 
 def grouped(program: Program, after: After = _nobody) -> Program:
     """Every pass that makes one call of several, in order."""
-    for one in (made_again, with_chains, with_blocks):
+    for one in (made_again, with_chains, with_epilogues, with_blocks):
         program = one(program)
         after(one.__name__, program)
     return program
