@@ -342,7 +342,7 @@ def test_a_size_that_comes_again_runs_what_a_program_of_its_own_does_and_makes_n
         many = getattr(many, "_compiled", many)
         for n in sizes * 3:
             call(many, n)
-        for n in sizes:
+        for n in {*sizes}:
             own = minigrad.compile(f)
             own = getattr(own, "_compiled", own)
             for _ in range(3):
