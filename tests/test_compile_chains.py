@@ -129,6 +129,7 @@ def test_every_row_and_rule_is_right_in_a_loop_in_every_layout(row, any_chain, i
     assert (row.name in names) is (row.name not in CALLED)
 
 
+@pytest.mark.any_numpy
 @pytest.mark.parametrize(
     "row", ["gelu", "silu", "where", "maximum", "div", "softplus", "clamp", "isfinite", "sign", "logit"]
 )
@@ -157,6 +158,7 @@ BROADCAST = [
 ]  # fmt: skip
 
 
+@pytest.mark.any_numpy
 @pytest.mark.parametrize("shapes", BROADCAST, ids=str)
 def test_operands_of_every_broadcast_and_stride_are_read_right_and_their_gradients_summed(
     shapes, any_chain, interpreted
@@ -169,6 +171,7 @@ def test_operands_of_every_broadcast_and_stride_are_read_right_and_their_gradien
             assert verified(long, arrays, [0, 1])
 
 
+@pytest.mark.any_numpy
 @pytest.mark.parametrize("shapes", BROADCAST[1:3], ids=str)
 def test_compiled_loops_read_operands_right_as_well(shapes, any_chain):
     rng = np.random.default_rng(0)
@@ -224,6 +227,7 @@ def test_any_program_in_loops_replays_within_rounding(instructions):
         replays_within_rounding(instructions)
 
 
+@pytest.mark.any_numpy
 @pytest.mark.parametrize(
     "names",
     ["add square sum", "exp mul relu_ add", "where maximum mean", "t mul tanh sum", "wide mul add neg"],
@@ -242,6 +246,7 @@ FAULTS = {
 }  # fmt: skip
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_fault_in_a_loop_is_found(fault, any_chain, interpreted, monkeypatch):
     write, planted = chains.Layout.write, []
@@ -332,6 +337,7 @@ EXTREMA = {
 }  # fmt: skip
 
 
+@pytest.mark.any_numpy
 @pytest.mark.parametrize("name", EXTREMA)
 @pytest.mark.parametrize("dtype", ["f4", "f8"])
 def test_extrema_end_loops_with_the_bits_of_the_calls(name, dtype):
@@ -359,6 +365,7 @@ def test_extrema_end_loops_with_the_bits_of_the_calls(name, dtype):
                 assert isinstance(block, fusion.Fusion) == (shape != (3, 17, 5) or dim != 1), (shape, dim)
 
 
+@pytest.mark.any_numpy
 def test_every_kind_of_nan_is_an_extremum_in_every_lane():
     for dtype, bits, kind in (
         ("f4", (0x7FC00000, 0xFFC00000, 0x7F800001, 0xFFFFFFFF), "u4"),
@@ -394,6 +401,7 @@ def test_a_place_that_is_asked_for_leaves_the_maximum_to_its_row():
     assert [line.name for line in compiled._last.program.lines] == ["mul + add", "max_dim"]
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     "fault",
     [("-inf", "0.0"), ("larger(r0", "smaller(r0"), ("most(S0[i1]", "most(-9.0"), ("most(a0, P0", "least(a0, P0"),

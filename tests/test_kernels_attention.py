@@ -73,6 +73,7 @@ def check(operands, attrs=None, bound=2e-6, **how):
 # ---- shapes ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.any_numpy
 @pytest.mark.parametrize("size", HEADS)
 @pytest.mark.parametrize("lengths", LENGTHS, ids=str)
 def test_every_length_and_head_size_is_as_in_the_row(lengths, size):
@@ -317,6 +318,7 @@ def test_a_system_that_llvm_does_not_know_gets_the_narrowest_vectors(monkeypatch
     assert vectors._machine() == MACHINES["SSE"]
 
 
+@pytest.mark.once
 def test_vectors_of_another_machine_give_the_same(monkeypatch):
     machine = "NEON" if MACHINES["AVX2"][0] == vectors.WIDTH else "AVX2"
     module = built(monkeypatch, attention, machine=machine)
@@ -354,6 +356,7 @@ def fault_cases(rng):
     )
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_fault_in_the_loops_is_caught(fault, monkeypatch):
     part, old, new = FAULTS[fault]

@@ -68,6 +68,7 @@ SIZES = [  # batch, heads, heads of keys, queries, slots, width
 ]  # fmt: skip
 
 
+@pytest.mark.any_numpy
 @pytest.mark.parametrize("int8", [False, True])
 @pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize("sizes", SIZES, ids=str)
@@ -197,6 +198,7 @@ FAULTS = [
 ]
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(("old", "new"), FAULTS, ids=[new for _, new in FAULTS])
 def test_a_fault_in_the_loops_is_caught(old, new, monkeypatch):
     def all_of_them(module):

@@ -347,6 +347,7 @@ def test_shared_work_has_the_bits_of_unshared_work_two_hundred_times(
 # ---- faults are caught ----------------------------------------------------------------------------------
 
 
+@pytest.mark.once
 def test_vectors_of_another_machine_give_the_same(monkeypatch, by_name):
     machine = "NEON" if MACHINES["AVX2"][0] == W else "AVX2"
     module = built(monkeypatch, matmul, machine=machine)
@@ -372,6 +373,7 @@ FAULTS = {
 }  # fmt: skip
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_fault_in_the_loops_is_caught(fault, monkeypatch, by_name):
     def all_of_them(module):

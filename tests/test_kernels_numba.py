@@ -153,6 +153,7 @@ EXACT = {
 }  # fmt: skip
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("name", mathematics.ULPS)
 def test_a_function_is_within_its_bound_over_the_whole_of_float32(name, whole_range):
     found = over_all(mathematics.NARROW[name], whole_range)
@@ -181,6 +182,7 @@ def over_all(function, x):
     return out
 
 
+@pytest.mark.once
 def test_the_exponential_of_softmax_is_within_a_unit_down_to_where_it_is_zero(whole_range):
     x = whole_range[whole_range <= 0]
     found, exact = over_all(mathematics.exp_of_negative, x), np.exp(x.astype(np.float64))
@@ -189,6 +191,7 @@ def test_the_exponential_of_softmax_is_within_a_unit_down_to_where_it_is_zero(wh
     assert (np.abs(found - exact) / np.spacing(exact.astype(np.float32)))[inside].max() <= 1
 
 
+@pytest.mark.once
 def test_gelu_in_float32_is_within_its_bound_and_has_its_tail(whole_range):
     minigrad.warmup("gelu")
     x = np.concatenate(
@@ -448,6 +451,7 @@ def test_a_compiled_step_makes_its_gradient_ahead_and_a_compiled_loss_does_not()
         assert "and_gradient" not in alone.source()
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("old", "new"),
     [
@@ -492,6 +496,7 @@ def tolerance(dtype, rtol=2e-5, atol=1e-5):
     )
 
 
+@pytest.mark.any_numpy
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("name", ["layer_norm", "rms_norm"])
@@ -538,6 +543,7 @@ def test_a_norm_written_past_the_cache_gives_what_its_row_gives(dtype, monkeypat
     assert beside_the_twin(row, [x, None, None], attrs, [0], rtol=2e-5, atol=1e-5) == BOTH
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("old", "new"),
     [
@@ -692,6 +698,7 @@ def test_the_kernel_of_an_extremum_s_rule_shares_the_gradient_among_ties(name, d
             assert ran == BOTH or dim in (1, (0, 2))
 
 
+@pytest.mark.any_numpy
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("p", [1.0, 2.0, 3.0, math.inf])
 def test_a_norm_alone_and_its_rule_are_what_their_row_gives(p, layout):
@@ -740,6 +747,7 @@ def test_shapes_and_numbers_share_the_loop_of_a_reduction_and_are_forgotten_in_t
     assert len(chains._lazies) == 1
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("fault", [("row[i] == out[r]\n", "row[i] >= out[r] - 1\n"), ("share if row", "g[r] if row"), ("shares[i] += row", "shares[i] = row"),
                                    ("out[start:stop]", "out[:stop - start]"), ("g[start + i]", "g[i]")])  # fmt: skip
 def test_a_fault_in_the_rule_of_an_extremum_is_found(fault, monkeypatch):
@@ -762,6 +770,7 @@ def test_a_fault_in_the_rule_of_an_extremum_is_found(fault, monkeypatch):
     assert not all(found)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("fault", [("range(X0_1.shape[0])", "range(X0_1.shape[0] - 1)"), ("Z0_0[i0] =", "Z0_0[0] ="), ("larger(", "smaller(")])  # fmt: skip
 def test_a_fault_in_a_reduction_alone_is_found(fault, monkeypatch):
     from minigrad.kernels.numba_cpu import chains, reduction  # type: ignore[attr-defined]
@@ -901,6 +910,7 @@ def scale(result):
     return result * np.float32(1.0001)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("fault", [lane, tail, scale])
 @pytest.mark.parametrize("part", ["forward", "vjp"])
 @pytest.mark.parametrize("name", ["silu", "softmax"])
@@ -1028,6 +1038,7 @@ def built(module, old, new):
     return made
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("name", "module", "old", "new"), FAULTS, ids=[f"{n}-{new}" for n, _, _, new in FAULTS]
 )
@@ -1047,6 +1058,7 @@ def test_a_fault_planted_in_a_loop_is_caught(name, module, old, new, tmp_path, m
         checked(name)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("row", UPDATES, ids=ids)
 def test_a_fault_planted_in_an_update_is_caught(row, tmp_path, monkeypatch):
     monkeypatch.setattr(loading, "_folder", tmp_path)

@@ -22,6 +22,8 @@ import minigrad
 import minigrad.backward as walk
 from minigrad.op import Op, Rule
 
+pytestmark = pytest.mark.once
+
 DIFFERENTIABLE = op_cases.differentiable()
 
 
