@@ -297,6 +297,7 @@ def test_the_power_of_a_falling_exponent_is_within_a_unit_in_the_last_place():
 
 
 ANSWERS = {"AVX-512": {"avx512f": True, "avx2": True}, "AVX2": {"avx2": True, "avx512f": False}, "NEON": {"neon": True}, "SSE": {}}  # fmt: skip
+PC, LINUX, MAC = "x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu", "arm64-apple-darwin25.0.0"
 
 
 def loaded(module, part):
@@ -307,15 +308,21 @@ def loaded(module, part):
 @pytest.mark.parametrize("machine", MACHINES)
 def test_the_vectors_are_those_of_the_machine(machine, monkeypatch):
     monkeypatch.setattr(vectors.llvm, "get_host_cpu_features", lambda: ANSWERS[machine])
+    monkeypatch.setattr(vectors.llvm, "get_process_triple", lambda: LINUX if machine == "NEON" else PC)
     assert vectors._machine() == MACHINES[machine]
 
 
-def test_a_system_that_llvm_does_not_know_gets_the_narrowest_vectors(monkeypatch):
+@pytest.mark.parametrize(("triple", "machine"), [(PC, "SSE"), (LINUX, "NEON"), (MAC, "NEON")])
+def test_a_system_that_llvm_does_not_know_gets_what_every_machine_of_its_kind_has(
+    triple, machine, monkeypatch
+):
     def unknown():
         raise RuntimeError("no such system")
 
-    monkeypatch.setattr(vectors.llvm, "get_host_cpu_features", unknown)
-    assert vectors._machine() == MACHINES["SSE"]
+    monkeypatch.setattr(vectors.llvm, "get_process_triple", lambda: triple)
+    for asked in (unknown, dict):  # LLVM's bindings have said either
+        monkeypatch.setattr(vectors.llvm, "get_host_cpu_features", asked)
+        assert vectors._machine() == MACHINES[machine]
 
 
 @pytest.mark.once

@@ -26,7 +26,9 @@ def _machine() -> tuple[int, int]:
         has = {}
     if has.get("avx512f"):
         return 16, 32
-    return (8, 16) if has.get("avx2") else (4, 32 if has.get("neon") else 16)
+    # every 64-bit ARM has NEON and its registers, and LLVM doesn't list what it has on every system
+    arm = llvm.get_process_triple().startswith(("aarch64", "arm64"))
+    return (8, 16) if has.get("avx2") else (4, 32 if arm else 16)
 
 
 WIDTH, REGISTERS = _machine()
