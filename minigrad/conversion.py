@@ -42,7 +42,7 @@ def _array_of(data: Any, kind: Any, copy: bool) -> Any:
         from_numpy_dtype(data.dtype)  # refuses what isn't supported
         native = data.dtype.newbyteorder("=")
         with np.errstate(all="ignore"):  # as PyTorch, arrays wrap where Python's numbers are refused
-            return np.array(data, dtype=wanted or native, copy=True if copy or native != data.dtype else None)
+            return dtypes.cast(np.asarray(data), wanted or native, copy or native != data.dtype)
     if isinstance(data, np.generic):
         return _cast(np.array(data), wanted)
     if isinstance(data, (bool, int, float)):
@@ -77,7 +77,7 @@ def _cast(array: np.ndarray, wanted: Any) -> np.ndarray:
             dtypes.fitted("tensor", value.item() if isinstance(value, np.generic) else value, kind)
     try:
         with np.errstate(all="ignore"):
-            return array.astype(kind.numpy_dtype, copy=False)
+            return dtypes.cast(array, kind.numpy_dtype, copy=False)
     except OverflowError:
         raise dtypes.no_room("tensor", kind, array.max()) from None
 

@@ -139,6 +139,16 @@ def of_scalar(value: Any, name: str = "tensor") -> dtype:
     raise TypeError(f"{name}: expected a tensor or a number, got {type(value).__name__} {value!r}")
 
 
+def cast(array: Any, to: Any, copy: bool = True) -> Any:
+    """An array in another of NumPy's dtypes. Floats become uint8 through int64, as in PyTorch, so that -1.0 is 255 everywhere.
+
+    C leaves that to the machine: on ARM, NumPy's own cast gives 255 or 0 by an element's place in the array.
+    """
+    if to == np.uint8 and array.dtype.kind in "fV":  # bfloat16 is of kind V
+        array = array.astype(np.int64)
+    return array.astype(to, copy=copy)
+
+
 def fitted(name: str, value: Any, kind: dtype) -> Any:
     """The number as the dtype holds it; refused where it doesn't. Negative numbers wrap in unsigned integers."""
     if kind is bool_:

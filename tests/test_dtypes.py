@@ -102,6 +102,24 @@ def test_limits():
         minigrad.iinfo(minigrad.float32)
 
 
+@pytest.mark.parametrize("kind", [minigrad.float64, minigrad.float32, minigrad.float16, minigrad.bfloat16])
+@pytest.mark.parametrize("n", [1, 17, 63])  # on ARM NumPy's own casts differ by the place in the array
+def test_floats_wrap_in_uint8_on_every_machine(kind, n):
+    compiled = minigrad.compile(lambda x: x.to(minigrad.uint8))
+    for value, expected in [(-1.0, 255), (-1.75, 255), (300.0, 44), (-200.0, 56), (9984.0, 0)]:
+        x, assigned = minigrad.full((n,), value, dtype=kind), minigrad.zeros(n, dtype=minigrad.uint8)
+        assigned[:] = x
+        made = minigrad.tensor(x.numpy(), dtype=minigrad.uint8)
+        for found in (x.to(minigrad.uint8), assigned, made, compiled(x), compiled(x)):
+            assert found.dtype is minigrad.uint8 and found.tolist() == n * [expected]
+    assert minigrad.linspace(-n, -1, n, dtype=minigrad.uint8).tolist() == [256 - n + i for i in range(n)][-n:]
+
+
+def test_what_no_int32_holds_wraps_in_uint8_as_what_an_int64_holds():
+    x = minigrad.tensor([3e9 + 1, 2.0**31 + 5, -3e9 - 1], dtype=minigrad.float64)
+    assert x.to(minigrad.uint8).tolist() == [1, 5, 255]
+
+
 def test_a_copied_dtype_is_the_same_object():
     assert copy.deepcopy(minigrad.float32) is minigrad.float32 and repr(minigrad.int8) == "minigrad.int8"
 

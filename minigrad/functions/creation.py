@@ -48,7 +48,7 @@ def _eye(m: Any, *, rows: int, columns: int, dtype: Any) -> Any:
 
 
 def _steps(m: Any, *, start: Any, step: Any, n: int, dtype: Any) -> Any:
-    return (m.arange(n) * step + start).astype(dtype)
+    return dtypes.cast(m.arange(n) * step + start, dtype)
 
 
 def _spaced(m: Any, *, start: float, end: float, n: int, base: float | None, dtype: Any) -> Any:
@@ -57,7 +57,7 @@ def _spaced(m: Any, *, start: float, end: float, n: int, base: float | None, dty
     with np.errstate(all="ignore"):
         step = np.float64(end - start) / max(n - 1, 1)
         x = m.where(i < n // 2, start + step * i, end - step * (n - 1 - i)) if n > 1 else i + start
-        return (x if base is None else m.power(m.full_like(x, base), x)).astype(dtype)
+        return dtypes.cast(x if base is None else m.power(m.full_like(x, base), x), dtype)
 
 
 def _triangle(m: Any, *, rows: int, columns: int, offset: int, upper: bool, dtype: Any) -> Any:

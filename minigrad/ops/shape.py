@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from ..dtypes import cast
 from ..op import case, op
 from .reduce import narrow
 
@@ -283,7 +284,7 @@ def _(m, g):
 @op(cases=[case((2, 3), dtype="float64")], public=False, analytic=False)
 def to(m, x, *, dtype):
     """x in another dtype, in memory of its own."""
-    return x.astype(dtype)
+    return cast(x, dtype)
 
 
 @to.vjp
@@ -294,7 +295,7 @@ def _(m, g):
 @op(cases=[case((2, 3), (2, 3))], public=False)
 def copy(m, x, src):
     """src broadcast to x's shape and in x's dtype: what an assignment makes of x."""
-    return m.array(m.broadcast_to(src, x.shape), dtype=x.dtype)
+    return cast(m.broadcast_to(src, x.shape), x.dtype)
 
 
 @copy.vjp("x")
