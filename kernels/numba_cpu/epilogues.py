@@ -23,6 +23,7 @@ from .elementwise import compiled
 from .loading import Lazy
 
 FLOAT = np.dtype(np.float32)
+LONG = 5_000_000.0  # nanoseconds of a product beside which a hand-over is nothing, and a chain is quicker over whole rows
 NAMES = {
     "products": matmul.products,
     "NOTHING": matmul.NOTHING,
@@ -42,12 +43,14 @@ def epilogue(product: Any, chain: Chain, wanted: list[Any]) -> Fused | None:
     operands = [o for o in asked if o is not None and o.value.dtype == FLOAT]
     if not operands or len(operands) < len(asked) or chain.shape is None:
         return None
+    if chain.misfits([v for v in wanted if v is not made]):
+        return None
     left, right, *bias = operands
     a, b = _like(left), _like(right)
     if matmul.loses(a, b):
         return None
     blocks, work, inner, across = matmul.cut(a, b)
-    if threads.number() == 1 or work < threads.SHARED:
+    if threads.number() == 1 or not threads.SHARED <= work <= LONG:
         return None
     layout = _Parts(chain, wanted, made)
     if not layout.fits:
