@@ -150,6 +150,46 @@ def test_matrix_products(monkeypatch, interpreted):
     check(monkeypatch, lambda x, y: (x.mT @ y).relu() * 2, drawn(6, 7), drawn(6, 9))
 
 
+def test_long_products_and_one_thread_have_none(monkeypatch, interpreted):
+    weight, x = drawn(11, 6), drawn(7, 6)
+    f = lambda x: F.linear(x, weight).relu() * 2  # noqa: E731
+    check(monkeypatch, f, x)
+    monkeypatch.setattr(epilogues, "LONG", 1.0)
+    check(monkeypatch, f, x, expect=0)
+    monkeypatch.setattr(epilogues, "LONG", 1e9)
+    monkeypatch.setattr(threads, "SHARED", 1e9)
+    check(monkeypatch, f, x, expect=0)
+
+
+def test_a_product_that_nobody_else_reads_has_no_memory(interpreted):
+    weight, x = drawn(11, 6), drawn(7, 6)
+    with minigrad.kernels("numba", wait=True), minigrad.no_grad():
+        joined = minigrad.compile(lambda x: F.linear(x, weight).relu() * 2)
+        apart = minigrad.compile(lambda x: F.linear(x, weight).softmax(-1))
+        joined(x)
+        apart(x)
+    assert joined.report().planned == 0 and apart.report().planned >= 7 * 11 * 4
+
+
+def test_one_hand_over_instead_of_two(monkeypatch, interpreted):
+    weight, x = drawn(11, 6), drawn(7, 6)
+    shared = []
+    for number in (2, 1):
+        monkeypatch.setattr(threads, "_number", number)
+        with minigrad.kernels("numba", wait=True), minigrad.no_grad():
+            f = minigrad.compile(lambda x: F.linear(x, weight).relu() * 2)
+            f(x)
+            shared.append(f.source().count("share("))
+    assert shared == [1, 2]
+
+
+def test_loops_are_compared_with_their_calls(interpreted):
+    weight, x = drawn(11, 6), drawn(7, 6)
+    with minigrad.kernels("numba", wait=True), minigrad.no_grad():
+        f = minigrad.compile(lambda x: F.linear(x, weight).relu() * 2, verify=True)
+        assert (f(x) == f(x)).all()
+
+
 def test_what_has_no_epilogue(monkeypatch, interpreted):
     weight = drawn(11, 6)
     apart = [
