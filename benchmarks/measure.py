@@ -26,6 +26,9 @@ from .workload import Workload, nothing
 
 FIRST = 2  # calls of the round that is checked before anything is timed
 LONGEST = 2.0  # seconds that a side's round lasts at most, if a call doesn't last longer
+STEADY = (
+    10  # times as long a round lasts after a rest: cores that have rested are slower by half for milliseconds
+)
 SLACK = 0.002  # seconds that a request may take on its way
 REFUSED = ("WRONG", "IMPOSSIBLE", "CLOCK", "FAILED")
 
@@ -155,7 +158,7 @@ def measure(
         outcome.seconds = []
     lap(1, FIRST)
     racing = [o for o in outcomes.values() if o.seconds]
-    repeats = _repeats([o.seconds[-1] for o in racing], plan.sample) if racing else 1
+    repeats = _calls([o.seconds[-1] for o in racing], plan, workload.stateful) if racing else 1
     for outcome in racing:
         outcome.seconds, outcome.waited, outcome.peaks = [], [], []
     for number in range(2, plan.rounds + 2 if racing else 2):
@@ -168,6 +171,13 @@ def measure(
         with contextlib.suppress(Broken):
             side.ask("close")
     return list(outcomes.values())
+
+
+def _calls(seconds: list[float], plan: Plan, stateful: bool) -> int:
+    """Calls in a round: after a rest more of them, of what keeps a state no more than ten, as many steps stray from float64's."""
+    repeats = _repeats(seconds, plan.sample)
+    steady = _repeats(seconds, STEADY * plan.sample) if plan.rest else repeats
+    return max(repeats, min(steady, STEADY)) if stateful else steady
 
 
 def _repeats(seconds: list[float], sample: float) -> int:

@@ -14,6 +14,7 @@ from minigrad.benchmarks.measure import (
     LONGEST,
     Outcome,
     Plan,
+    _calls,
     _repeats,
     difference,
     measure,
@@ -759,3 +760,11 @@ def test_the_import_is_timed_in_processes_of_its_own_and_refused_above_the_limit
         monkeypatch.setattr(import_time, "import_time", lambda found=found: found)
         assert import_time.main() == status
     assert "best 60.0, 2 processes; at most 50 ms is allowed" in capsys.readouterr().out
+
+
+def test_rounds_after_a_rest_are_longer():
+    """Of a step that keeps a state it is ten calls at least, and not more steps than without a rest."""
+    short, rested = Plan(sample=0.02), Plan(sample=0.02, rest=0.03)
+    calls = [_calls([t, 2 * t], plan, state) for t in (0.001, 0.05) for state in (False, True)
+             for plan in (short, rested)]  # fmt: skip
+    assert calls == [20, 200, 20, 20, 1, 4, 1, 4]
